@@ -126,6 +126,23 @@ class EnvVar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriverFloor:
+    """The oldest driver that runs a cell's CUDA, and the source of that fact."""
+
+    version: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndOfLife:
+    """The last day of security fixes for a part of an image, such as `Debian 13`."""
+
+    part: str
+    day: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
     """A framework's properties for images and checks, from its framework.yaml.
 
@@ -162,7 +179,8 @@ class Cell:
     `env`, `source` and `licenses` are variables and labels from the matrix. `cudnn_override` is
     the reason for a cuDNN that the framework's own pin excludes, or empty. `paired_packages` are
     names, `additions` the project's own system packages, ports, files and exceptions. `indexes`
-    are those that its packages are routed to.
+    are those that its packages are routed to. `driver_floor` is None for a CPU or an unknown CUDA;
+    `ends_of_life` has the known days, the earliest first.
     """
 
     family: str
@@ -188,6 +206,8 @@ class Cell:
     paired_packages: tuple[str, ...] = ()
     additions: Additions = NO_ADDITIONS
     indexes: tuple[NamedIndex, ...] = ()
+    driver_floor: DriverFloor | None = None
+    ends_of_life: tuple[EndOfLife, ...] = ()
 
     @property
     def id(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from dlimg.compat.host_limits import driver_floor, ends_of_life
 from dlimg.compat.rules_bounds import bound_texts
 from dlimg.errors import Problem
 from dlimg.facts.load import Facts
@@ -14,7 +15,16 @@ from dlimg.matrix.indexes import indexes_for
 from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import CUDNN, NO_FACTS, VERSION, AxisValues, Family, Matrix
 from dlimg.matrix.required_checks import required_checks_of
-from dlimg.model import CPU, Cell, EnvVar, Flavour, Framework, OperatingSystem, Stack
+from dlimg.model import (
+    CPU,
+    Cell,
+    EndOfLife,
+    EnvVar,
+    Flavour,
+    Framework,
+    OperatingSystem,
+    Stack,
+)
 
 ANY: Final = "any"
 FLAVOURS: Final = MappingProxyType({flavour.value: flavour for flavour in Flavour})
@@ -56,6 +66,7 @@ class CellFactory:
         self.indexes = {name: indexes_for(matrix, name, kind) for name, kind in self.kinds.items()}
         self.packages: dict[tuple[str, str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self.shared: dict[tuple[str, str, str, str], _Shared] = {}
+        self.ends: dict[tuple[str, str], tuple[EndOfLife, ...]] = {}
         self.missing: set[tuple[str, str]] = set()
 
     def _system(self, name: str) -> OperatingSystem:
@@ -113,6 +124,7 @@ class CellFactory:
         kind = self.kinds[axis_values["accelerator"]]
         override = override_of(self.facts, self.matrix, family, axis_values)
         forced = f"cuDNN {axis_values[CUDNN]} is forced: {override.why}" if override else ""
+        managed = "" if python == system.python else self.facts.managed.get(python, "")
         return Cell(
             family=family.name,
             package=shared.package,
@@ -120,7 +132,7 @@ class CellFactory:
             accelerator=axis_values["accelerator"],
             stack=stack,
             python=python,
-            managed_python="" if python == system.python else self.facts.managed.get(python, ""),
+            managed_python=managed,
             os=system,
             flavour=FLAVOURS[axis_values["flavour"]],
             platform=self.matrix.platform_of(family),
@@ -137,7 +149,15 @@ class CellFactory:
             paired_packages=family.paired_packages.get(kind, ()),
             additions=additions_of(family.additions, axis_values, kind),
             indexes=self.indexes[axis_values["accelerator"]],
+            driver_floor=driver_floor(self.facts, stack.cuda) if stack else None,
+            ends_of_life=self._ends_of_life(system.distribution, python if managed else ""),
         )
+
+    def _ends_of_life(self, distribution: str, python: str) -> tuple[EndOfLife, ...]:
+        key = (distribution, python)
+        if key not in self.ends:
+            self.ends[key] = ends_of_life(self.facts, distribution, python)
+        return self.ends[key]
 
     def _framework(self, family: Family) -> Framework:
         """Return the framework that the family names, as its own folder has it if it does.

@@ -10,7 +10,7 @@ from dlimg.model import GZIP, Base, Image, PlannedImage
 # Part of every key: raised whenever the same Dockerfile would be built into something else
 # (another epoch, other bake options, another order of layers), so that old tags are not mistaken
 # for the new thing.
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 
 def content_key(image: Image, base: Base, packages: str, compression: str = GZIP) -> str:

@@ -49,7 +49,7 @@ SYSTEM_BLOCKS: Final = ("system_commands",)
 # The format of the layout's blocks that `dlimg.assembly.cell_layer` reproduces. Raise it together
 # with `layout_format` in the template when an image built from them would hold other files;
 # tests/engine/test_builders_agree.py compares the two builders.
-LAYOUT_FORMAT: Final = 1
+LAYOUT_FORMAT: Final = 2
 
 
 def load_templates(images: ImageFiles) -> jinja2.Environment:

@@ -21,6 +21,10 @@ WORKDIR: Final = "/code"
 SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 ENTRYPOINT: Final = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 NOTEBOOK_PORT: Final = 8888
+# Where hosts such as Google's mount NVIDIA's driver, without the loader's cache. The command's
+# folder comes last: the image's own commands are the first.
+DRIVER_COMMANDS: Final = "/usr/local/nvidia/bin"
+DRIVER_LIBRARIES: Final = "/usr/local/nvidia/lib64"
 # Address, browser and folder are settings in /etc/jupyter, which every command of Jupyter reads.
 # The port is Jupyter's default, so JUPYTER_PORT can change it.
 JUPYTER: Final = ("jupyter", "lab")
@@ -162,6 +166,8 @@ def _line(variable: EnvVar) -> str:
 def _layout_variables(cell: Cell) -> list[EnvVar]:
     home = cuda_home(cell)
     search_path = f"{home}/bin:{SYSTEM_PATH}" if home else SYSTEM_PATH
+    if cell.is_cuda:
+        search_path = f"{search_path}:{DRIVER_COMMANDS}"
     values = {
         "PATH": f"/home/user/env/bin:/opt/env/bin:{search_path}",
         "DLIMG_OVERLAY": "/home/user/env",
@@ -177,6 +183,7 @@ def _layout_variables(cell: Cell) -> list[EnvVar]:
         values |= {
             "NVIDIA_VISIBLE_DEVICES": "all",
             "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
+            "LD_LIBRARY_PATH": DRIVER_LIBRARIES,
         }
     if home:
         values["CUDA_HOME"] = home

@@ -1,5 +1,6 @@
 """The layout's own files as data: template or text, and path in the image."""
 
+import posixpath
 import re
 from base64 import b64decode, encodebytes
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Final
 from dlimg.additions import ProjectFile
 from dlimg.model import Cell, Flavour, Lock
 from dlimg.render.image_config import image_environment
+from dlimg.render.image_json import IMAGE_JSON, image_json
 
 LIBRARY: Final = "/opt/env/lib/python/site-packages"
 PLAIN_MODE: Final = "644"
@@ -123,6 +125,7 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         "/etc/dlimg/constraints.txt": _lines(constraints(cell, lock)),
         "/etc/dlimg/environment": variables,
         "/etc/environment": variables,
+        IMAGE_JSON: image_json(cell, lock, posixpath.basename(packages_folder(lock))),
         "/etc/uv/uv.toml": _lines(uv_settings(cell, lock)),
         **provided_files(cell, lock),
     }

@@ -6,6 +6,7 @@ not stop Python.
 """
 
 import os
+import site
 import sys
 from _collections_abc import Iterable, Iterator, MutableMapping
 
@@ -19,6 +20,7 @@ PYTHON = "/usr/local/bin/python3"
 CHOSEN = "DLIMG_CHOSEN_BY"
 
 DRIVER = "libcuda.so.1"
+MANAGEMENT = "libnvidia-ml.so.1"
 LOADER_CACHE = "etc/ld.so.cache"
 # The loader's own folders; LD_LIBRARY_PATH and its cache name others.
 LIBRARY_FOLDERS = (f"usr/lib/{os.uname().machine}-linux-gnu", "usr/lib64", "usr/lib")
@@ -40,6 +42,12 @@ def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.
         os.execv(PYTHON, [PYTHON, *sys.orig_argv[1:]])  # noqa: S606
 
 
+def search_image(_: object) -> None:
+    """Let programs that look for packages by `site` find the image's: cuda-pathfinder does."""
+    if IMAGE not in site.PREFIXES:
+        site.PREFIXES.append(IMAGE)
+
+
 def set_home(environment: MutableMapping[str, str]) -> None:
     """Set HOME and USER for a user without a passwd entry or a writable home."""
     home = environment.get("HOME") or os.path.expanduser("~")
@@ -53,6 +61,19 @@ def set_home(environment: MutableMapping[str, str]) -> None:
         environment["HOME"] = own
         for name in ("USER", "LOGNAME"):
             environment.setdefault(name, str(user))
+
+
+def load_host_driver(environment: MutableMapping[str, str], root: str = "/") -> None:
+    """Load a driver in a folder of hosts that LD_LIBRARY_PATH does not name at this start.
+
+    The loader has read that variable already, so it is too late to set it for this process.
+    """
+    given = environment.get("LD_LIBRARY_PATH", "").split(":")
+    for folder in HOST_FOLDERS:
+        if f"/{folder}" not in given and os.path.exists(f"{root}{folder}/{DRIVER}"):
+            for name in (DRIVER, MANAGEMENT):
+                is_loaded(f"{root}{folder}/{name}")
+            return
 
 
 def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT) -> None:
@@ -193,7 +214,9 @@ def packages_of(prefix: str) -> str:
 # Independent steps: each sets what depends on the machine or the kind of session.
 STEPS = (
     choose_environment,
+    search_image,
     set_home,
+    load_host_driver,
     set_variables,
     set_without_gpu,
     complete_overlay,
@@ -208,6 +231,3 @@ def main() -> None:
             step(os.environ)
         except (OSError, ValueError):
             continue
-
-
-main()

@@ -152,5 +152,8 @@ def is_overlay(path: str) -> bool:
     text = file.read_text(errors="replace")
     if file.suffix == ".egg-link":
         return bool(NOTE.fullmatch(text))
-    known = {"dlimg_start.pth": text == "import dlimg_start\n", "easy-install.pth": not text}
+    known = {
+        "dlimg_start.pth": text == "import dlimg_start; dlimg_start.main()\n",
+        "easy-install.pth": not text,
+    }
     return known.get(file.name) or bool(file.name == "dlimg.pth" and OVERLAY.fullmatch(text))

@@ -2,6 +2,7 @@
 
 import importlib.util
 import platform
+import site
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_a_library_that_the_loader_does_not_find_is_loaded(plant: Plant, tmp_pat
     root = plant(**DEVICE, **{f"usr/local/nvidia/lib64/{DRIVER}": real.read_bytes()})
     assert start.has_driver({}, root)
     assert any(line.endswith(f"{tmp_path}/usr/local/nvidia/lib64/{DRIVER}") for line in maps())
+
+
+def test_a_driver_of_the_host_is_loaded_where_the_loader_does_not_look(
+    plant: Plant, tmp_path: Path
+) -> None:
+    (real,) = {Path(line.split()[-1]) for line in maps() if line.endswith("/libc.so.6")}
+    folder = f"{tmp_path}/usr/local/nvidia/lib64"
+    root = plant(**{f"usr/local/nvidia/lib64/{DRIVER}": real.read_bytes()})
+    start.load_host_driver({"LD_LIBRARY_PATH": "/a:/usr/local/nvidia/lib64"}, root)
+    assert not any(line.endswith(f"{folder}/{DRIVER}") for line in maps())
+    start.load_host_driver({}, root)
+    assert any(line.endswith(f"{folder}/{DRIVER}") for line in maps())
+
+
+def test_programs_that_ask_site_find_the_packages_of_the_image() -> None:
+    prefixes = list(site.PREFIXES)
+    try:
+        start.search_image({})
+        start.search_image({})
+        assert [*prefixes, "/opt/env"] == site.PREFIXES
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        assert f"/opt/env/lib/python{version}/site-packages" in site.getsitepackages()
+    finally:
+        site.PREFIXES[:] = prefixes
 
 
 def maps() -> list[str]:

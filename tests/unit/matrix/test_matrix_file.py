@@ -181,7 +181,7 @@ BAD = [
             f"env: {{{name}: {{value: b, why: b}}}}\n    exclude:",
             [f"{name} is set by the layout, not by env of family jax", "remove it", ":18"],
         )
-        for name in ("PATH", "HOME", "PIP_CONSTRAINT", "DLIMG_QUIET", "SHELL", "CUDA_HOME")
+        for name in ("PATH", "HOME", "PIP_CONSTRAINT", "DLIMG_QUIET", "SHELL", "LD_LIBRARY_PATH")
     ),
     *(
         (
