@@ -26,9 +26,23 @@ mkdir {PACKAGES}/nvidia_cudnn-9.dist-info; cd {PACKAGES}/nvidia_cudnn-9.dist-inf
 printf 'Name: nvidia-cudnn\\nVersion: 9\\n' > METADATA
 echo nvidia/cudnn/lib/libcudnn_ops.so.9,, > RECORD
 """
+# A package of the framework, with a module that loads after a library of the package's own.
+PAIR = f"{PACKAGES}/jaxlib_pair"
+NEEDED = f"/usr/lib/x86_64-linux-gnu/libm.so.6 {PAIR}/libq.so.6"
+NEEDING = f"/usr/lib/x86_64-linux-gnu/libstdc++.so.6 {PAIR}/_module.so"
+PAIRED = f"""
+mkdir {PAIR} {PAIR}-1.dist-info
+touch {PAIR}/__init__.py
+cp {NEEDED}
+cp {NEEDING}
+LC_ALL=C sed -i 's/libm[.]so[.]6/libq.so.6/g' {PAIR}/*.so*
+cd {PACKAGES}
+printf 'Name: jaxlib-pair\\nVersion: 1\\n' > jaxlib_pair-1.dist-info/METADATA
+printf '%s,,\\n' jaxlib_pair/* > jaxlib_pair-1.dist-info/RECORD
+"""
 # What each row makes is taken away before the next one.
 CLEAN = f"""
-rm -rf {PACKAGES}/nvidia {PACKAGES}/{MODULE} {PACKAGES}/nvidia_* /usr/local/cuda /tmp/given
+rm -rf {PACKAGES}/nvidia {PACKAGES}/{MODULE} {PACKAGES}/nvidia_* {PAIR}* /usr/local/cuda /tmp/given
 rm -f /usr/local/lib/libcudnn.so.9 /usr/lib/x86_64-linux-gnu/libcuda.so*
 ldconfig
 mkdir -p {CUDNN} {TOOLKIT} {STUBS} /tmp/given
@@ -87,6 +101,14 @@ ROWS = {
         spoilt(SOURCE, f"{PACKAGES}/{MODULE}", "libbz2.so.1.0", "libown.so.1.0"),
         f"{PACKAGES}/{MODULE} needs libown.so.1.0: not found",
     ),
+    "a module needs a library of its package that is gone": (
+        f"{PAIRED} rm {PAIR}/libq.so.6",
+        f"{PAIR}/_module.so needs libq.so.6: not found",
+    ),
+    "a module lacks a symbol, whatever is loaded before": (
+        f"{PAIRED} LC_ALL=C sed -i 's/strxfrm/strxfrx/g' {PAIR}/_module.so",
+        f"{PAIR}/_module.so does not load: {PAIR}/_module.so: undefined symbol: __strxfrx_l",
+    ),
     "a module lacks a symbol of Python": (
         spoilt(SOURCE, f"{PACKAGES}/{MODULE}", "PyList_New", "PyList_Old"),
         f"{PACKAGES}/{MODULE} does not load: {PACKAGES}/{MODULE}: undefined symbol: PyList_Old",
@@ -107,7 +129,7 @@ def prepare(there: RunningContainer, script: str) -> None:
 
 def test_sound_libraries_pass(there: RunningContainer, jax_image: BuiltImage) -> None:
     link = f"ln -s {CUDNN}/libcudnn.so.9 {TOOLKIT}/; cp {SOURCE} {PACKAGES}/{MODULE}"
-    prepare(there, link)
+    prepare(there, f"{link}\n{PAIRED}")
     verdict = judged(there, jax_image, NAME, **there.environment)
     assert verdict.status is CheckStatus.PASSED, verdict.reason
     assert verdict.figures["libraries"] == 1
@@ -120,6 +142,7 @@ USUAL = (
     "two wheels have the same library",
     "a driver is shipped",
     "a module lacks a symbol of Python",
+    "a module needs a library of its package that is gone",
 )
 
 

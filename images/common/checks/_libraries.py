@@ -102,6 +102,15 @@ def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
     return complaint if code == 1 and complaint else _death(code, complaint)
 
 
+def load_in_turn(paths: Iterable[Path]) -> None:
+    """Load libraries into this process, those that need others of them last; some may not load."""
+    waiting = list(paths)
+    while ready := [path for path in waiting if not opened(path)]:
+        for path in ready:
+            _bind(str(path))
+        waiting = [path for path in waiting if path not in ready]
+
+
 def _death(code: int, complaint: str) -> str:
     how = f"with {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
     return f"it ends the process {how}" + (f": {complaint}" if complaint else "")

@@ -1,5 +1,6 @@
 """Every CUDA library and extension module loads with all its symbols; none is there twice.
 
+A module may need the framework, its package, or another library of its package to be loaded before.
 No copy of the driver's libcuda is in the image. What may be missing is listed with its reason. Of
 packages beside the framework and NVIDIA's, a library that is as it was published and that nothing
 needs to import the package may fail to load, as may those that the matrix excepts.
@@ -15,6 +16,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent / "../../common/checks"))
@@ -22,6 +24,7 @@ import _adapter
 import _cuda_libraries
 import _excuses
 import _libraries
+import _second_trial
 import _tag
 import _verdict
 
@@ -29,6 +32,19 @@ TRIAL = "trial"
 START = "start"
 SHMEM = r"/nvidia/nvshmem/lib/nvshmem_"
 RDMA = rf"/libcufile_rdma\.so|{SHMEM}transport_"
+AUDIO = r"/(torchaudio|torio)/lib/[^/]*"
+# FFmpeg 4, 5 and 6, of which torchaudio has a module each.
+FFMPEG = {
+    f"lib{name}.so.{major}": (rf"{AUDIO}ffmpeg", "sound files by FFmpeg, where it is installed")
+    for name, majors in {
+        "avutil": (56, 57, 58),
+        "avcodec": (58, 59, 60),
+        "avformat": (58, 59, 60),
+        "avdevice": (58, 59, 60),
+        "avfilter": (7, 8, 9),
+    }.items()
+    for major in majors
+}
 # What may be missing -> who may miss it (in any path), and why nobody else notices.
 OPTIONAL = {
     "libcuda.so.1": ("", "the driver's: it comes with the machine"),
@@ -44,6 +60,8 @@ OPTIONAL = {
     "libpmix.so.2": (SHMEM + "bootstrap_pmix", "programs that Slurm starts"),
     "libtriton.so": ("/triton/plugins/", "Triton has loaded it when it is asked for a plugin"),
     "libquadmath.so.0": (r"/torch/lib/libgfortran\.so", "no library of torch asks for this one"),
+    "libsox.so": (rf"{AUDIO}sox\.so", "sound files by SoX, where it is installed"),
+    **FFMPEG,
 }
 # Modules that are in a package and that the package itself never loads.
 UNUSED = {
@@ -60,11 +78,13 @@ def main(top: Path = Path("/")) -> None:
     used = [
         path for path in libraries.modules if not any(str(path).endswith(name) for name in UNUSED)
     ]
-    tried, loaded, broken = try_modules(used)
-    faults, optional = judge(troubles)
-    of_modules, also_optional = judge(tried, loaded)
-    faults |= of_modules
-    optional |= also_optional
+    trials, broken = try_modules(used, expected)
+    faults: dict[Path, _excuses.Fault] = {}
+    optional: set[str] = set()
+    for trial in (_second_trial.Trial(troubles), *trials):
+        of_trial, also_optional = judge(trial)
+        faults |= of_trial
+        optional |= also_optional
     excuses, stale = _excuses.sort(faults, [*libraries.cuda, *used], expected, starts)
     folders = _libraries.search_path(libraries)
     twice = _libraries.twice(libraries, folders)
@@ -91,23 +111,18 @@ def main(top: Path = Path("/")) -> None:
     _verdict.demand(not mismatches, "; ".join(mismatches))
 
 
-def judge(
-    troubles: dict[Path, str], loaded: frozenset[str] = frozenset()
-) -> tuple[dict[Path, _excuses.Fault], set[str]]:
-    """Return the faults of these libraries, and the optional libraries that are missing.
-
-    `loaded` are names of libraries that the framework has loaded by then.
-    """
+def judge(trial: _second_trial.Trial) -> tuple[dict[Path, _excuses.Fault], set[str]]:
+    """Return the faults of these libraries, and the optional libraries that are missing."""
     faults: dict[Path, _excuses.Fault] = {}
     optional: set[str] = set()
-    for path, trouble in troubles.items():
-        missing = _libraries.absent(path, trouble, loaded)
-        excused = {name for name in missing if may_miss(path, name)}
+    for path, trouble in trial.complaints.items():
+        missing = _libraries.absent(path, trouble, trial.loaded)
+        excused = {name for name in missing - trial.judged if may_miss(path, name)}
         optional |= excused
-        if missing - excused:
-            names = ", ".join(sorted(missing - excused))
-            text = f"{path} needs {names}: not found"
-            faults[path] = _excuses.Fault(text, frozenset(missing - excused))
+        unexcused = missing - trial.judged - excused
+        if unexcused:
+            text = f"{path} needs {', '.join(sorted(unexcused))}: not found"
+            faults[path] = _excuses.Fault(text, frozenset(unexcused))
         elif trouble and not missing:
             faults[path] = _excuses.Fault(f"{path} does not load: {trouble}")
     return faults, optional
@@ -117,30 +132,43 @@ def may_miss(path: Path, name: str) -> bool:
     return name in OPTIONAL and bool(re.search(OPTIONAL[name][0], str(path)))
 
 
-def try_modules(modules: list[Path]) -> tuple[dict[Path, str], frozenset[str], list[str]]:
-    """Return the complaint of each module, and why the framework cannot be imported.
-
-    The names between them are those of the libraries that the framework has loaded.
+def try_modules(
+    modules: list[Path], cell: Mapping[str, str]
+) -> tuple[list[_second_trial.Trial], list[str]]:
+    """Return the trials of these modules, and why the framework or a package of it does not import.
 
     Frameworks load what their modules need before these are imported (PyTorch and h5py some of
     their own, all of them Python's symbols), so modules are loaded in a process that has imported
-    the framework. CUDA's libraries are tried without it.
+    the framework; those that fail, once more after the import of their package. CUDA's libraries
+    are tried without any.
     """
-    done = itself(TRIAL, [str(path) for path in modules])
+    first = tried(_second_trial.Order([], [], [str(path) for path in modules]))
+    if first.trouble:
+        return [first], [f"importing the framework {first.trouble}"]
+    trials, broken = [], []
+    for package, trial in _second_trial.again(first, tried):
+        trials.append(trial)
+        if trial.trouble and _excuses.is_frameworks(package, cell):
+            broken.append(f"importing {package} {trial.trouble}")
+    return trials, broken
+
+
+def tried(order: _second_trial.Order) -> _second_trial.Trial:
+    """Load libraries in a process of its own, after the framework and what the order names."""
+    done = itself(TRIAL, order._asdict())
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        message = f"importing the framework ends with {done.returncode}, says: {last}"
-        return dict.fromkeys(modules, ""), frozenset(), [message]
+        return _second_trial.Trial({}, trouble=f"ends with {done.returncode}, says: {last}")
     complaints, loaded = json.loads(done.stdout.splitlines()[-1])
     by_path = {Path(path): complaint for path, complaint in complaints.items()}
-    return by_path, frozenset(loaded), []
+    return _second_trial.Trial(by_path, frozenset(loaded))
 
 
-def itself(part: str, texts: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a part of this script in a process of its own, with these texts on stdin."""
+def itself(part: str, values: object) -> subprocess.CompletedProcess[str]:
+    """Run a part of this script in a process of its own, with these values on stdin as JSON."""
     return subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), part],
-        input=json.dumps(texts),
+        input=json.dumps(values),
         capture_output=True,
         text=True,
         check=False,
@@ -158,19 +186,23 @@ def starts(modules: list[str]) -> str:
 
 def start() -> None:
     """Import the modules named on stdin, after the framework where there is one."""
-    if _adapter.adapter_path():
-        _adapter.load()
-    for name in json.loads(sys.stdin.read()):
-        importlib.import_module(name)
+    import_after_framework(json.loads(sys.stdin.read()))
 
 
 def trial() -> None:
     """Load the libraries named on stdin, after the framework where there is one."""
+    order = _second_trial.Order(**json.loads(sys.stdin.read()))
+    import_after_framework(order.modules)
+    _libraries.load_in_turn(map(Path, order.first))
+    loaded = sorted({path.name for path in _cuda_libraries.mapped_files("lib")})
+    print(json.dumps([{path: _libraries.opened(Path(path)) for path in order.tried}, loaded]))
+
+
+def import_after_framework(modules: list[str]) -> None:
     if _adapter.adapter_path():
         _adapter.load()
-    paths = json.loads(sys.stdin.read())
-    loaded = sorted({path.name for path in _cuda_libraries.mapped_files("lib")})
-    print(json.dumps([{path: _libraries.opened(Path(path)) for path in paths}, loaded]))
+    for name in modules:
+        importlib.import_module(name)
 
 
 if __name__ == "__main__":

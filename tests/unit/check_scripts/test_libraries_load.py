@@ -22,6 +22,7 @@ libraries = importlib.import_module("_libraries")
 check = importlib.import_module("libraries_load")
 excuses = importlib.import_module("_excuses")
 records = importlib.import_module("_records")
+trials = importlib.import_module("_second_trial")
 
 MACHINE = elf.read(Path(sys.executable).resolve()).machine
 
@@ -179,11 +180,17 @@ CUDNN, OPS = "nvidia/cudnn/lib/libcudnn.so.9", "libcudnn_ops.so.9"
         ("/x/nvidia/nvshmem/lib/nvshmem_bootstrap_mpi.so.3", "libucs.so.0", "libucs.so.0: not"),
         ("/x/torch/lib/libtorch.so", "libcudart.so.13", "libcudart.so.13: not found"),
         ("/x/torch/lib/libtorch.so", "libcuda.so", "libcuda.so: not found"),
+        ("/x/torio/lib/_torio_ffmpeg6.so", "libavutil.so.58", ""),
+        ("/x/torchaudio/lib/libtorchaudio_ffmpeg.so", "libavfilter.so.7", ""),
+        ("/x/torchaudio/lib/libtorchaudio_sox.so", "libsox.so", ""),
+        ("/x/torchaudio/lib/_torchaudio.so", "libavutil.so.58", "libavutil.so.58: not found"),
+        ("/x/torio/lib/_torio_ffmpeg6.so", "libavutil.so.59", "libavutil.so.59: not found"),
+        ("/x/torchvision/image.so", "libavutil.so.58", "libavutil.so.58: not found"),
     ],
 )
 def test_only_what_is_listed_may_be_missing(name: str, missing: str, fault: str) -> None:
     complaint = f"{missing}: cannot open shared object file: No such file or directory"
-    faults, optional = check.judge({Path(name): complaint, Path("/y.so"): ""})
+    faults, optional = check.judge(trials.Trial({Path(name): complaint, Path("/y.so"): ""}))
     assert optional == (set() if fault else {missing})
     assert [one for one in faults.values() if fault not in one.text] == []
     assert all(fault.missing == {missing} for fault in faults.values())
@@ -195,7 +202,7 @@ def test_what_is_missing_besides_an_optional_library_is_told(
 ) -> None:
     missing = {"libcuda.so.1", OPS}
     monkeypatch.setattr(libraries, "absent", lambda *_: missing)
-    assert check.judge({Path("/x.so"): "libcuda.so.1"}) == (
+    assert check.judge(trials.Trial({Path("/x.so"): "libcuda.so.1"})) == (
         {Path("/x.so"): (f"/x.so needs {OPS}: not found", {OPS})},
         {"libcuda.so.1"},
     )
@@ -267,11 +274,9 @@ def test_the_error_of_a_framework_that_cannot_be_imported_is_reported(
     (tmp_path / "jax.py").write_text("raise OSError('libcudart.so.13 is gone')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("DLIMG_CELL", json.dumps({"framework": "jax"}))
-    assert check.try_modules([]) == (
-        {},
-        frozenset(),
-        ["importing the framework ends with 1, says: OSError: libcudart.so.13 is gone"],
-    )
+    (trial,), broken = check.try_modules([], {})
+    assert trial.complaints == {}
+    assert broken == ["importing the framework ends with 1, says: OSError: libcudart.so.13 is gone"]
 
 
 @pytest.mark.slow  # the script looks for drivers in all of this machine's file system
@@ -291,12 +296,12 @@ def test_modules_are_tried_where_the_framework_is_imported(
     (tmp_path / "torch.py").write_text("print('noise')")
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    troubles, loaded, broken = check.try_modules([file, Path("/none.so")])
+    (trial,), broken = check.try_modules([file, Path("/none.so")], CELL)
     assert broken == []
-    assert "libc.so.6" in loaded
-    assert "libq.so.6" not in loaded
-    assert troubles[file].startswith("libq.so.6: cannot open")
-    assert troubles[Path("/none.so")].startswith("/none.so: cannot open")
+    assert "libc.so.6" in trial.loaded
+    assert "libq.so.6" not in trial.loaded
+    assert trial.complaints[file].startswith("libq.so.6: cannot open")
+    assert trial.complaints[Path("/none.so")].startswith("/none.so: cannot open")
 
 
 CELL = {"package": "torch", "framework_packages": "torch triton torchvision"}
@@ -306,7 +311,7 @@ OTHERS = ("bitsandbytes/__init__.py", "bitsandbytes/libown.so")
 def wheel(top: Path, name: str, *paths: str) -> None:
     """An installed package whose RECORD is true."""
     about = top / f"{name.replace('-', '_')}-1.0.dist-info"
-    about.mkdir(parents=True)
+    about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
     rows = []
     for path in paths:
@@ -463,3 +468,104 @@ def test_what_a_package_needs_to_start_is_tried_for_real(
     assert check.starts(["bitsandbytes"]) == ""
     (site / OTHERS[0]).write_text("raise OSError('no libsycl.so.8')")
     assert check.starts(["bitsandbytes"]) == "OSError: no libsycl.so.8"
+
+
+SOUND, MODULE = "sound/lib/libq.so.6", "sound/lib/_module.so"
+
+
+@pytest.fixture
+def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Site-packages with a package whose module needs a library of its own folder.
+
+    The module is a copy of the C++ library, and needs the mathematics by another name.
+    """
+    top = tmp_path.resolve() / "site-packages"
+    (system,) = (folder for folder in libraries.cached() if (folder / "libstdc++.so.6").exists())
+    for name, path in (("libm.so.6", SOUND), ("libstdc++.so.6", MODULE)):
+        content = (system / name).read_bytes()
+        assert b"\0libm.so.6\0" in content
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(content.replace(b"\0libm.so.6\0", b"\0libq.so.6\0"))
+    wheel(top, "sound", "sound/__init__.py", SOUND, MODULE)
+    monkeypatch.setattr(sys, "path", [str(top)])
+    monkeypatch.setenv("PYTHONPATH", str(top))
+    monkeypatch.setenv("DLIMG_CELL", json.dumps({"framework": "none"}))
+    return top
+
+
+def faults_of(top: Path, *, is_framework: bool = True) -> tuple[list[str], list[str]]:
+    """The faults of all libraries there, without the folder; and what does not import."""
+    cell = {"package": "torch", "framework_packages": "torch sound" if is_framework else "torch"}
+    paths = [path for path in libraries.find([str(top)]).modules if not path.is_symlink()]
+    results, broken = check.try_modules(paths, cell)
+    faults: dict[Path, Any] = {}
+    for trial in results:
+        faults |= check.judge(trial)[0]
+    return [fault.text.replace(f"{top}/", "") for fault in faults.values()], broken
+
+
+def test_a_module_loads_after_the_library_of_its_package_that_it_needs(sound: Path) -> None:
+    assert libraries.opened(sound / MODULE).startswith("libq.so.6: cannot open")
+    assert faults_of(sound) == ([], [])
+
+
+def test_a_module_loads_after_a_library_of_a_package_that_its_own_requires(sound: Path) -> None:
+    (sound / "sound-1.0.dist-info/RECORD").unlink()
+    wheel(sound, "sound", "sound/__init__.py", MODULE)
+    assert faults_of(sound) == ([f"{MODULE} needs libq.so.6: not found"], [])
+    about = sound / "sound-1.0.dist-info/METADATA"
+    about.write_text(f"{about.read_text()}Requires-Dist: middle ; extra == 'x'\n")
+    wheel(sound, "middle", "middle.py")
+    wheel(sound, "base.libraries", SOUND)
+    about = sound / "middle-1.0.dist-info/METADATA"
+    about.write_text(f"{about.read_text()}Requires-Dist: base_libraries>=1\n")
+    assert faults_of(sound) == ([], [])
+
+
+def test_a_module_loads_after_the_import_of_its_package(sound: Path) -> None:
+    (sound / "sound/lib/libq.so.6").rename(sound / "sound/by_path.so")
+    (sound / "sound-1.0.dist-info/RECORD").unlink()
+    loading = f"import ctypes\nctypes.CDLL({str(sound / 'sound/by_path.so')!r})\n"
+    (sound / "sound/__init__.py").write_text(loading)
+    wheel(sound, "sound", "sound/__init__.py", "sound/by_path.so", MODULE)
+    assert faults_of(sound) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "fault"),
+    [
+        # A symbol of its own, one of the library that it needs, and a library that nothing has.
+        (
+            b"\0__strxfrm_l\0",
+            b"\0__strxfrx_l\0",
+            MODULE,
+            f"{MODULE} does not load: {MODULE}: undefined symbol: __strxfrx_l",
+        ),
+        (b"\0libc.so.6\0", b"\0libx.so.6\0", SOUND, f"{SOUND} needs libx.so.6: not found"),
+        (b"\0libc.so.6\0", b"\0libx.so.6\0", MODULE, f"{MODULE} needs libx.so.6: not found"),
+        (b"\0libq.so.6\0", b"\0liby.so.6\0", SOUND, f"{MODULE} needs libq.so.6: not found"),
+    ],
+)
+def test_a_module_that_never_loads_fails(
+    old: bytes, new: bytes, path: str, fault: str, sound: Path
+) -> None:
+    file = sound / path
+    assert old in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(old, new))
+    (text,), broken = faults_of(sound)
+    assert text.startswith(fault)
+    assert broken == []
+
+
+def test_a_package_of_the_framework_that_cannot_be_imported_fails(sound: Path) -> None:
+    (sound / "sound/__init__.py").write_text("raise OSError('no libsound.so')")
+    fault = f"{MODULE} needs libq.so.6: not found"
+    broken = "importing sound ends with 1, says: OSError: no libsound.so"
+    assert faults_of(sound) == ([fault], [broken])
+    # Of other packages the excuses ask for the same.
+    assert faults_of(sound, is_framework=False) == ([fault], [])
+
+
+def test_a_library_of_no_package_is_loaded_alone(sound: Path) -> None:
+    (sound / "sound-1.0.dist-info/RECORD").write_text("sound/__init__.py,,\n")
+    assert faults_of(sound) == ([f"{MODULE} needs libq.so.6: not found"], [])
