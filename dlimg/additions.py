@@ -37,13 +37,15 @@ class PathException:
 class Additions:
     """The additions to one image.
 
-    `apt` are packages of its distribution, `ports` such as `8080/tcp`. The exceptions are for
-    checks, and for the lock where wheels fill one path differently.
+    `apt` are packages of its distribution, `ports` such as `8080/tcp`. `build` are requirements of
+    packages whose source distributions are built to wheels before the lock is made. The exceptions
+    are for checks, and for the lock where wheels fill one path differently.
     """
 
     apt: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     files: tuple[ProjectFile, ...] = ()
+    build: tuple[str, ...] = ()
     check_exceptions: tuple[CheckException, ...] = ()
     path_exceptions: tuple[PathException, ...] = ()
 

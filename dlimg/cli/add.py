@@ -8,8 +8,7 @@ from dlimg.cli.arguments import add_edit, edit_of
 from dlimg.cli.printing import out
 from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context
-from dlimg.lock.lock_all import lock_cells
-from dlimg.pipeline.locks import locker_for
+from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.matrix_edit import (
     EditRequest,
     MatrixEdit,
@@ -82,5 +81,5 @@ def run(options: AddOptions, context: Context) -> int:
 def _lock(edit: MatrixEdit, context: Context) -> None:
     project = read_project(str(edit.path))
     cells = select_cells(project, CellSelection(patterns=edit.new))
-    for result in lock_cells(cells, locker_for(project, (), context), log=context.log):
+    for result in lock_project_cells(project, cells, (), context, private_engine="allow"):
         context.log(f"{result.name}: {result.state.value}")

@@ -8,8 +8,9 @@ from dlimg.cli.printing import print_table
 from dlimg.context import Context
 from dlimg.errors import Negative
 from dlimg.lock.check import check_locks
-from dlimg.lock.lock_all import LockState, lock_cells
-from dlimg.pipeline.locks import PrivateEngine, locker_for, pin_bases
+from dlimg.lock.lock_all import LockState
+from dlimg.pipeline.built_packages import lock_project_cells
+from dlimg.pipeline.locks import PrivateEngine, pin_bases
 from dlimg.pipeline.project import CellSelection, read_project, select_cells
 from dlimg.pipeline.system_needs import log_missing_libraries
 
@@ -65,8 +66,14 @@ def run(options: LockOptions, context: Context) -> int:
     if options.bases:
         pin_bases(project, cells, context, private_engine=options.private_engine)
         return 0
-    locker = locker_for(project, options.find_links, context, upgrade=options.upgrade)
-    results = lock_cells(cells, locker, log=context.log)
+    results = lock_project_cells(
+        project,
+        cells,
+        options.find_links,
+        context,
+        private_engine=options.private_engine,
+        upgrade=options.upgrade,
+    )
     rows = [
         (result.name, result.state.value, ", ".join(result.changes) or result.reason or "-")
         for result in results

@@ -41,6 +41,11 @@ def built_folders(context: Context) -> tuple[Path, ...]:
     return tuple(path.parent for path in sorted(_root(context).glob(f"*/{RECORD}")))
 
 
+def built_files(context: Context) -> frozenset[tuple[str, str]]:
+    """Return the file names of the built wheels, each with its sha256."""
+    return frozenset((record.file, record.sha256) for _, record in records(context))
+
+
 def keep_wheel(record: WheelRecord, wheel: Path, context: Context) -> Path:
     """Move a wheel to its folder, write its record beside it, and return the wheel's path."""
     folder = _root(context) / record.sha256

@@ -9,7 +9,13 @@ from packaging.utils import canonicalize_name
 from dlimg.additions import PathException
 from dlimg.errors import BadInput, Problem
 from dlimg.lock.file_conflicts import COMMENTS, NAMESPACE
-from dlimg.lock.request import LockRequest, cell_request, parse_requirement, stack_request
+from dlimg.lock.request import (
+    LockRequest,
+    cell_request,
+    package_name,
+    parse_requirement,
+    stack_request,
+)
 from dlimg.lock.shared_wheels import mark_shared, mark_stacks, shared_names
 from dlimg.lock.store import lock_files, read_lock, read_stack_lock
 from dlimg.model import OLD_FLAVOURS, Cell, Lock, Stack
@@ -20,15 +26,17 @@ def check_locks(
 ) -> tuple[Problem, ...]:
     """Return missing, stale and invalid locks of cells, and those unused by `everything`.
 
-    A cell that needs an extra wheel folder may lack its lock: such locks are not committed.
+    A cell that needs an extra wheel folder, or a wheel built here, may lack its lock: such locks
+    are not committed.
     """
     stacks = {stack.lock_name: _stack_problems(stack, folder) for stack in stacks_of(cells)}
     problems = [problem for stack_problems in stacks.values() for problem in stack_problems]
     for cell in cells:
         if cell.stack is None or not stacks[cell.stack.lock_name]:
-            problems.extend(_cell_problems(cell, folder))
+            problems.extend(cell_problems(cell, folder))
     problems.extend(unused_locks(everything, folder))
     problems.extend(unused_path_exceptions(everything, folder))
+    problems.extend(unused_builds(everything, folder))
     return (*problems, *unused_exceptions(everything, folder))
 
 
@@ -107,6 +115,25 @@ def unused_path_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator
                 "differently",
                 where=f"family {family}",
                 hint="remove it from `path_exceptions`",
+            )
+
+
+def unused_builds(everything: Sequence[Cell], folder: Path) -> Iterator[Problem]:
+    """Yield packages to be built that none of their family's locks has, once all of these exist."""
+    cells_of: dict[tuple[str, str], list[Cell]] = {}
+    for cell in everything:
+        for text in cell.additions.build:
+            cells_of.setdefault((cell.family, text), []).append(cell)
+    for (family, text), cells in cells_of.items():
+        try:
+            locks = [read_lock(cell.id, folder) for cell in cells]
+        except BadInput:
+            continue
+        if all(locks) and not any(lock and lock.version_of(package_name(text)) for lock in locks):
+            yield Problem(
+                message=f"{text} is to be built, and no image needs it",
+                where=f"family {family}",
+                hint="remove it from `build`, or add it to the packages",
             )
 
 
@@ -191,7 +218,8 @@ def _stack_problems(stack: Stack, folder: Path) -> tuple[Problem, ...]:
     )
 
 
-def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
+def cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
+    """Return why the lock of a cell is missing, stale or invalid, besides that of its stack."""
     try:
         stack_lock = read_stack_lock(cell.stack.lock_name, folder) if cell.stack else None
         request, lock = cell_request(cell, stack_lock), read_lock(cell.id, folder)
@@ -199,7 +227,7 @@ def _cell_problems(cell: Cell, folder: Path) -> tuple[Problem, ...]:
         return error.problems
     hint = f"run `dlimg lock {cell.id}`"
     if lock is None:
-        if request.wants_folders:
+        if request.wants_folders or cell.additions.build:
             return ()
         return (Problem(message="there is no lock", where=cell.id, hint=hint),)
     reasons = stale_reasons(request, lock)

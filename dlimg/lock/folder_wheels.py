@@ -66,8 +66,8 @@ def hint_without_wheel(report: str, cell: str) -> str:
     name = match["all"] or match["name"]
     return (
         f"the index has no wheel of {name} for this cell: put one into a folder and name it with "
-        f"--find-links, build one with `dlimg wheel {name} --for {cell}`, or name an index that "
-        "has one under `indexes`"
+        f"--find-links, write `build: [{name}]` in its family (or build it once: "
+        f"`dlimg wheel {name} --for {cell}`), or name an index that has one under `indexes`"
     )
 
 

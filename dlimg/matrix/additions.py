@@ -1,4 +1,7 @@
-"""Additions of a family: system packages, ports, files and exceptions, each for some cells."""
+"""Additions of a family: system packages, ports, files and exceptions, each for some cells.
+
+Packages to be built from source are for all of its cells.
+"""
 
 import posixpath
 import re
@@ -25,7 +28,7 @@ from dlimg.matrix.model import (
 from dlimg.matrix.selectors import read_selector
 from dlimg.model import Flavour
 
-ADDITION_KEYS: Final = ("apt", "ports", "files", "check_exceptions", "path_exceptions")
+ADDITION_KEYS: Final = ("apt", "ports", "files", "build", "check_exceptions", "path_exceptions")
 FLAVOURS: Final = tuple(flavour.value for flavour in Flavour)
 CUDA: Final = "cuda"
 # The checks that a matrix may except something from.
@@ -62,6 +65,7 @@ def read_additions(
             ).items()
         },
         files=tuple(_read_files(form, table.get("files"), axes, owner)),
+        build=_read_build(form, table.get("build"), owner),
         check_exceptions=tuple(
             StatedCheckException(
                 exception=CheckException(
@@ -109,6 +113,15 @@ def _by_key(
         for text in values[key]:
             form.fits(entry.line, f"{key} of {subject}:", text, pattern)
     return values
+
+
+def _read_build(form: Validator, node: Node | None, owner: str) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    subject = f"build of {owner}"
+    texts = form.texts(node, subject)
+    fitting = [form.fits(node.line, f"{subject}:", text, patterns.REQUIREMENT) for text in texts]
+    return texts if all(fitting) else ()
 
 
 def _port(form: Validator, text: str, line: int) -> str:
@@ -176,6 +189,7 @@ def additions_of(stated: StatedAdditions, axis_values: AxisValues, kind: str) ->
         apt=_chosen(stated.apt, keys),
         ports=_chosen(stated.ports, keys),
         files=tuple(entry.file for entry in stated.files if entry.match.fits(axis_values)),
+        build=stated.build,
         check_exceptions=tuple(
             entry.exception for entry in stated.check_exceptions if entry.match.fits(axis_values)
         ),

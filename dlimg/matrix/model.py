@@ -92,12 +92,14 @@ class StatedPathException:
 class StatedAdditions:
     """The additions of a family. `apt` and `ports` are by `any`, a kind, a flavour or a system.
 
+    `build` are requirements of packages whose source distributions are built to wheels.
     `lines` has the line of each of these keys, such as `apt workspace`.
     """
 
     apt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[StatedFile, ...] = ()
+    build: tuple[str, ...] = ()
     check_exceptions: tuple[StatedCheckException, ...] = ()
     path_exceptions: tuple[StatedPathException, ...] = ()
     lines: Mapping[str, int] = field(default_factory=dict)

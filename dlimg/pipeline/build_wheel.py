@@ -62,7 +62,8 @@ def build_wheel(
 ) -> BuiltWheel:
     """Return a wheel of the newest source distribution that the requirement allows.
 
-    Raises BadInput if the index has none, or has a wheel; Negative if it does not build.
+    Raises BadInput if the index has none, WheelExists if it has a wheel; Negative if it does not
+    build.
     """
     index = open_index(context, context.cache / "wheels")
     addresses = _addresses(cell, requirement, context)

@@ -15,15 +15,16 @@ from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.errors import BadInput, DlimgError
 from dlimg.host.interrupt import interruptible
 from dlimg.lock.local_wheels import wheel_folders
-from dlimg.lock.lock_all import lock_cells
 from dlimg.lock.request import has_local_version, package_name
 from dlimg.lock.store import read_bases, read_lock
 from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
+from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.images import current_images
-from dlimg.pipeline.locks import PrivateEngine, locker_for
+from dlimg.pipeline.locks import PrivateEngine
 from dlimg.pipeline.project import CellSelection, Project
 from dlimg.store.maintenance import hold_store
 from dlimg.store.store import layer_store
+from dlimg.units import counted
 
 # Shows the progress of builds until it is left.
 Display = Callable[[Context], AbstractContextManager[OnProgress]]
@@ -48,33 +49,45 @@ class BuildSettings:
 
 
 def buildable_images(
-    cells: Sequence[Cell], project: Project, find_links: Sequence[str], context: Context
+    cells: Sequence[Cell],
+    project: Project,
+    find_links: Sequence[str],
+    context: Context,
+    *,
+    private_engine: PrivateEngine,
 ) -> tuple[Image, ...]:
     """Return the images of these cells.
 
-    Locks first the cells without a lock whose wheels come from an extra folder: such locks are
-    never committed. Raises BadInput for every other lock that is missing.
+    Locks first the cells without a lock whose wheels come from an extra folder, or are built here:
+    such locks are never committed. Raises BadInput for every other lock that is missing.
     """
     folders = wheel_folders(find_links, context)
-    local = tuple(cell for cell in cells if folders and _needs_local_lock(project, cell))
+    local = tuple(
+        cell
+        for cell in cells
+        if (cell.additions.build or (folders and _pins_local_version(cell)))
+        and read_lock(cell.id, project.locks) is None
+    )
     if local and project.is_shipped:
         hint = "`dlimg init` starts a project, whose locks may name wheels of a folder"
         raise BadInput(
             "wheels from an extra folder are not for the matrix that comes with dlimg", hint=hint
         )
     if local:
-        context.log(f"locking {len(local)} cells whose wheels come from an extra folder")
-        lock_cells(local, locker_for(project, find_links, context), log=context.log)
+        context.log(
+            f"locking {counted(len(local), 'cell')} with wheels of an extra folder, or built here"
+        )
+        lock_project_cells(project, local, find_links, context, private_engine=private_engine)
     return current_images(project, cells)
 
 
-def _needs_local_lock(project: Project, cell: Cell) -> bool:
+def _pins_local_version(cell: Cell) -> bool:
+    """Return whether a requirement pins a local version that the matrix routes to no index."""
     routed = {name for index in cell.indexes for name in index.packages}
-    has_local = any(
+    return any(
         has_local_version(requirement) and package_name(requirement) not in routed
         for requirement in cell.requirements
     )
-    return has_local and read_lock(cell.id, project.locks) is None
 
 
 def find_bases(

@@ -93,7 +93,9 @@ def verify_record(
     selected = select_cells(project, settings.cells, log=context.log)
     cells = [cell for cell in selected if cell.id in recorded]
     _check_cells(recorded, cells, path, is_all=settings.cells.is_all)
-    images = buildable_images(cells, project, settings.find_links, context)
+    images = buildable_images(
+        cells, project, settings.find_links, context, private_engine=settings.private_engine
+    )
     engine = find_engine(context, private=settings.private_engine)
     check_architecture(images, engine.architecture, f"the engine at {engine.host}")
     check_buildx(engine)

@@ -94,7 +94,13 @@ def images_to_build(run: Run) -> tuple[Image, ...]:
     if run.build.jobs < 1:
         raise BadInput(f"--jobs {run.build.jobs} builds nothing", hint="give 1 or more")
     cells = select_cells(run.project, run.build.cells, otherwise=DEFAULT_GROUP, log=run.context.log)
-    images = buildable_images(cells, run.project, run.build.find_links, run.context)
+    images = buildable_images(
+        cells,
+        run.project,
+        run.build.find_links,
+        run.context,
+        private_engine=run.build.private_engine,
+    )
     own_checks = run.test.own_checks if run.test else None
     for cell in _one_of_each_kind([image.cell for image in images]):
         checks_of_cell(run.project, cell, own_checks)

@@ -37,6 +37,10 @@ class SourceDistribution:
     index: str
 
 
+class WheelExists(BadInput):
+    """The index has a usable wheel, so that nothing is to be built (exit 2)."""
+
+
 def find_source(
     index: PackageIndex,
     addresses: Sequence[str],
@@ -47,7 +51,8 @@ def find_source(
 ) -> SourceDistribution:
     """Return the newest source distribution that a requirement allows.
 
-    Raises BadInput if there is none, or if the index has a usable wheel of this version.
+    Raises BadInput if there is none, WheelExists if the index has a usable wheel of this version,
+    or of a fitting one without sources.
     """
     name = canonicalize_name(requirement.name)
     asked = ", ".join(without_login(address) for address in addresses)
@@ -58,18 +63,24 @@ def find_source(
     ]
     versions = {version: file for file in files if (version := _source_version(file.file))}
     fitting = list(requirement.specifier.filter(versions))
-    if not fitting:
+    newest = max(fitting, default=None)
+    wheel = next(
+        (
+            file.file
+            for file in files
+            if (version := _usable_version(file.file, python, platform))
+            and (version == newest or (newest is None and version in requirement.specifier))
+        ),
+        "",
+    )
+    if wheel:
+        hint = "it needs no building: `dlimg lock` takes it"
+        raise WheelExists(f"the index has {wheel}, which fits", hint=hint)
+    if newest is None:
         raise BadInput(
             f"no source distribution of {requirement} for Python {python}",
             hint=f"asked: {asked}; name another version, or an index that has it",
         )
-    newest = max(fitting)
-    wheel = next(
-        (file.file for file in files if _is_usable(file.file, newest, python, platform)), ""
-    )
-    if wheel:
-        hint = "it needs no building: `dlimg lock` takes it"
-        raise BadInput(f"the index has {wheel}, which fits", hint=hint)
     return SourceDistribution(name=name, version=str(newest), file=versions[newest], index=asked)
 
 
@@ -107,13 +118,14 @@ def _source_version(file: str) -> Version | None:
         return None
 
 
-def _is_usable(file: str, version: Version, python: str, platform: str) -> bool:
+def _usable_version(file: str, python: str, platform: str) -> Version | None:
+    """Return the version of a wheel that this Python and platform can use; None for others."""
     try:
-        _, of_file, _, tags = parse_wheel_filename(file)
+        _, version, _, tags = parse_wheel_filename(file)
     except InvalidWheelFilename:
-        return False
+        return None
     ranks = compatible_tag_ranks(python, platform)
-    return of_file == version and any(tag in ranks for tag in tags)
+    return version if any(tag in ranks for tag in tags) else None
 
 
 def _allows(requires_python: str, python: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +121,31 @@ def test_a_lock_takes_them_on_their_system(folder: Path) -> None:
     other = CELL.replace("debian13", "debian12")
     _, err = run(folder, "lock", other, code=2)
     assert "cliblike" in err
+
+
+def test_a_lock_builds_what_its_family_names(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "matrix.yaml").read_text()
+    (tmp_path / "images").symlink_to(real_jax.ROOT / "images")
+    (tmp_path / "matrix.yaml").write_text(text + "    build: [cliblike, purelike, wheellike]\n")
+    _, err = run(tmp_path, "lock", CELL)
+    assert "cliblike-2.0-cp313-cp313-linux_x86_64.whl (built) for Debian 13" in err
+    assert "wheellike of" in err
+    assert "is not built: the index has wheellike-1.0-py3-none-any.whl" in err
+    path = tmp_path / f"locks/local/{CELL}.json"
+    locked = {wheel["name"]: wheel for wheel in json.loads(path.read_text())["wheels"]}
+    assert locked["cliblike"]["local"]
+    assert locked["purelike"]["local"]
+    _, err = run(tmp_path, "lock", CELL)
+    assert "built" not in err, "a current lock asks no engine"
+    _, err = run(tmp_path, "lock", "--check", code=1)
+    assert "wheellike is to be built, and no image needs it" not in err, "not all locks exist"
+    # On another machine the lock may be there and its wheels not.
+    shutil.rmtree(tmp_path / "state")
+    _, err = run(tmp_path, "lock", CELL)
+    assert "cliblike-2.0-cp313-cp313-linux_x86_64.whl (built)" in err
+    run(tmp_path, "lock", "*debian12")
+    _, err = run(tmp_path, "lock", "--check", code=1)
+    assert "wheellike is to be built, and no image needs it" in err
 
 
 def test_what_does_not_build_says_why(folder: Path) -> None:

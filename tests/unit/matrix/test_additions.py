@@ -21,6 +21,7 @@ ADDITIONS = """\
     files:
       - {source: conf/a.toml, path: /etc/team/a.toml}
       - {source: run.sh, path: /usr/local/bin/run, mode: "0755", flavour: compile}
+    build: [jieba, "openai-whisper==20250625"]
     check_exceptions:
       - {check: libraries_load, about: "bitsandbytes/*", why: at run time, accelerator: cpu}
     path_exceptions:
@@ -55,6 +56,7 @@ def test_each_cell_gets_what_its_axes_choose() -> None:
     settings = ProjectFile(source="conf/a.toml", path="/etc/team/a.toml", mode="644")
     script = ProjectFile(source="run.sh", path="/usr/local/bin/run", mode="755")
     assert (cpu.files, compiling.files) == ((settings,), (settings, script))
+    assert {each.build for each in cells.values()} == {("jieba", "openai-whisper==20250625")}
     exception = CheckException(check="libraries_load", about="bitsandbytes/*", why="at run time")
     assert (cpu.check_exceptions, cuda.check_exceptions) == ((exception,), ())
     assert cpu.path_exceptions == (PathException(path="nvidia/__init__.py", why="a licence"),)
@@ -129,6 +131,11 @@ BAD = [
     ("apt: {any: []}", ["any of apt of family jax is an empty list"]),
     ("apt: {devel: [git]}", ["no cell gets `apt: devel`", "let it fit a cell", ":18"]),
     ("apt: {cuda12: [git]}", ["no cell gets `apt: cuda12`"]),
+    ("build: jieba", ["build of family jax must be a list", ":18"]),
+    ("build: []", ["build of family jax is an empty list"]),
+    ("build: [jieba, jieba]", ["'jieba' is in build of family jax twice"]),
+    ('build: ["jieba=={version}"]', ["'jieba=={version}' is not a requirement"]),
+    ("build: [--no-binary]", ["'--no-binary' is not a requirement"]),
     ("ports: {any: [http]}", ["'http' is not a port", "e.g. 8080"]),
     ("ports: {any: [70000]}", ["70000 is no port", "1 to 65535"]),
     ("ports: {any: [80/sctp]}", ["'80/sctp' is not a port"]),
