@@ -99,6 +99,7 @@ LAYOUT_FILES: Final = (
     ),
     LayoutFile(template="overlay.sh", path="/usr/local/bin/dlimg-overlay", mode=PROGRAM_MODE),
     LayoutFile(template="find-overlay.sh", path="/usr/local/lib/dlimg/find-overlay"),
+    LayoutFile(template="limit-threads.sh", path="/usr/local/lib/dlimg/limit-threads"),
     LayoutFile(template="command.sh", path=COMMAND, mode=PROGRAM_MODE),
     LayoutFile(template="profile.sh", path="/etc/profile.d/dlimg.sh"),
     LayoutFile(template="python3.sh", path="/usr/local/bin/python3", mode=PROGRAM_MODE),

@@ -3,6 +3,7 @@
 # must not stop the command.
 set -u
 . /usr/local/lib/dlimg/find-overlay
+. /usr/local/lib/dlimg/limit-threads
 
 user_id=$(id -u)
 USER=$(id -un 2>/dev/null) || USER=$user_id
@@ -16,6 +17,7 @@ if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
     export HOME
 fi
 
+limit_threads
 find_overlay
 case $PATH in
     "$DLIMG_OVERLAY/bin:"*) ;;

@@ -7,3 +7,7 @@ while IFS='=' read -r dlimg_name dlimg_value; do
 done </etc/dlimg/environment
 unset dlimg_name dlimg_value
 export PATH="$DLIMG_OVERLAY/bin:/opt/env/bin:${CUDA_HOME:+$CUDA_HOME/bin:}$PATH"
+
+. /usr/local/lib/dlimg/limit-threads
+limit_threads
+unset -f limit_threads count_cpus limit_by_quota

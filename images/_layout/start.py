@@ -27,6 +27,21 @@ LIBRARY_FOLDERS = (f"usr/lib/{os.uname().machine}-linux-gnu", "usr/lib64", "usr/
 # Folders where hosts such as Google's mount a driver, without the loader's cache.
 HOST_FOLDERS = ("usr/local/nvidia/lib64", "usr/local/nvidia/lib")
 
+CGROUPS = "sys/fs/cgroup"
+OPENMP = "OMP_NUM_THREADS"
+# The variable that has the number where OPENMP comes from here.
+LIMITED = "DLIMG_THREADS"
+# PyTorch, NumPy, MKL and numexpr read OpenMP's; then TensorFlow's; JAX reads the other two.
+THREADS = (
+    *(OPENMP, "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "PJRT_NPROC", "NPROC"),
+    *("TORCHINDUCTOR_COMPILE_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"),
+    "PYTHON_CPU_COUNT",
+)
+# Without OPENMP, these give each of their processes one thread.
+LAUNCHERS = frozenset(
+    ("torchrun", "torch.distributed.run", "torch.distributed.launch", "accelerate")
+)
+
 
 def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.prefix) -> None:
     """Execute /usr/local/bin/python3 where this environment is another user's, at most once.
@@ -83,6 +98,32 @@ def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT
             name, is_assigned, value = line.rstrip("\n").partition("=")
             if is_assigned and name != "PATH" and name not in environment:
                 environment[name] = value
+
+
+def limit_threads(environment: MutableMapping[str, str], root: str = "/") -> None:
+    """Set how many threads frameworks start where there are fewer CPUs than the machine has.
+
+    /usr/local/lib/dlimg/limit-threads does the same for shells. Variables that are set stay.
+    """
+    missing = [name for name in THREADS if name not in environment]
+    number = usable_cpus(root) if missing else 0
+    if not number:
+        return
+    for name in missing:
+        environment[name] = str(number)
+    if OPENMP in missing:
+        environment[LIMITED] = str(number)
+    # Python has read its variable already, and it is for its child processes.
+    if "PYTHON_CPU_COUNT" in missing and sys.version_info >= (3, 13):
+        if "cpu_count" not in sys._xoptions:  # noqa: SLF001 - the documented name
+            os.cpu_count = os.process_cpu_count = lambda: number
+
+
+def spare_launcher(environment: MutableMapping[str, str]) -> None:
+    """Leave the number of threads to launchers of several processes, which share out the CPUs."""
+    limited = environment.get(LIMITED)
+    if limited and is_launcher(sys.orig_argv) and environment.get(OPENMP) == limited:
+        del environment[OPENMP], environment[LIMITED]
 
 
 def set_without_gpu(environment: MutableMapping[str, str], root: str = "/") -> None:
@@ -184,6 +225,61 @@ def is_loaded(path: str) -> bool:
     return True
 
 
+def usable_cpus(root: str = "/", allowed: int = 0, machine: int = 0) -> int:
+    """Return the number of CPUs by quota and cpuset; 0 where these leave all of the machine's.
+
+    A quota of one and a half is 2. `allowed` and `machine` are for tests.
+    """
+    machine = machine or os.sysconf("SC_NPROCESSORS_ONLN")
+    number = min([allowed or len(os.sched_getaffinity(0)), *quotas(root)])
+    return number if number < machine else 0
+
+
+def quotas(root: str = "/") -> Iterator[int]:
+    """Yield the quotas of this process's cgroups and of those above them, in whole CPUs."""
+    top = f"{root}{CGROUPS}"
+    places = {top: "", f"{top}/cpu": ""}
+    for line in lines_of(f"{root}proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            places[top] = path
+        elif "cpu" in controllers.split(","):
+            places[f"{top}/cpu"] = places[f"{top}/{controllers}"] = path
+    for place, path in places.items():
+        yield from quota(place)
+        folder = path.rstrip("/")
+        while folder:
+            yield from quota(f"{place}{folder}")
+            folder = folder.rpartition("/")[0]
+
+
+def quota(folder: str) -> Iterator[int]:
+    """Yield the quota of one cgroup, of version 2 or 1, if it has any."""
+    texts = " ".join(lines_of(f"{folder}/cpu.max")).split()
+    if not texts:
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        texts = [text for name in names for text in lines_of(f"{folder}/{name}")]
+    if len(texts) == 2 and all(map(str.isdigit, texts)) and int(texts[1]):
+        yield max(1, -(-int(texts[0]) // int(texts[1])))
+
+
+def lines_of(path: str) -> list[str]:
+    """Return the lines of a small file, or none; `open` would take three times as long."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return os.read(file, 65536).decode(errors="replace").splitlines()
+    finally:
+        os.close(file)
+
+
+def is_launcher(arguments: list[str]) -> bool:
+    """Return whether this looks like a command that starts several processes for training."""
+    return any(word.rpartition("/")[2] in LAUNCHERS for word in arguments[1:5])
+
+
 def is_of_image(prefix: str) -> bool:
     """Return whether this Python runs in the image's environment or an overlay of it."""
     return prefix == IMAGE or os.path.exists(f"{packages_of(prefix)}/dlimg.pth")
@@ -218,6 +314,8 @@ STEPS = (
     set_home,
     load_host_driver,
     set_variables,
+    limit_threads,
+    spare_launcher,
     set_without_gpu,
     complete_overlay,
     watch_pip,
