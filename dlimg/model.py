@@ -11,6 +11,8 @@ from dlimg.errors import Problem
 
 CPU: Final = "cpu"
 GZIP: Final = "gzip"
+# Of the layers of images where neither the command line nor the matrix states a compression.
+DEFAULT_COMPRESSION: Final = "zstd3"
 # By CUDA major, the newest first; a lock has at most one.
 CUDNN_PACKAGES: Final = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12", "nvidia-cudnn-cu11")
 # The time of every file that a build makes: 1980-01-02 UTC. A zip file has no earlier year than
@@ -351,7 +353,7 @@ class PlannedImage:
     base: Base
     key: str
     packages: str = ""
-    compression: str = GZIP
+    compression: str = DEFAULT_COMPRESSION
 
     @property
     def reference(self) -> str:

@@ -30,10 +30,11 @@ Uses = Mapping[LayerKey, tuple[str, ...]]
 def layer_uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
     """Return the ids of the cells that use each layer, or need it to make their layers.
 
-    A cell uses the systems and the byte code from which its current image was assembled.
+    A cell uses the systems and the byte code from which its current images were assembled, and
+    all layers of these, also those in another compression. `compression` is the matrix's.
     """
     uses: dict[LayerKey, dict[str, None]] = {}
-    current = current_images(images, store, compression)
+    current = current_images(images, store)
     keys_by_digest = _keys_by_digest(store)
     systems = tuple(_read_systems(store))
     for image in images:
@@ -51,12 +52,12 @@ def layer_uses(images: Sequence[Image], store: Store, compression: str) -> Uses:
 
 
 def current_images(
-    images: Iterable[Image], store: Store, compression: str
+    images: Iterable[Image], store: Store
 ) -> Mapping[str, tuple[AssembledImage, ...]]:
     """Return the assembled images of each cell that are still current, the newest first.
 
-    A cell has one for each base, with the packages of its latest build. The store has all its
-    layers.
+    A cell has one for each base and compression, with the packages of its latest build. The store
+    has all its layers.
     """
     by_cell: dict[str, list[tuple[Mapping[str, str], AssembledImage]]] = {}
     for assembled in saved_images(store):
@@ -64,11 +65,12 @@ def current_images(
         by_cell.setdefault(labels.get(_CELL, ""), []).insert(0, (labels, assembled))
     current = {}
     for image in images:
-        by_base: dict[str, AssembledImage] = {}
+        newest: dict[tuple[str, str], AssembledImage] = {}
         for labels, assembled in by_cell.get(image.cell.id, ()):
+            compression = assembled.compression
             if _is_current(image, labels, compression) and has_all_layers(store, assembled):
-                by_base.setdefault(labels.get(_BASE, ""), assembled)
-        current[image.cell.id] = tuple(by_base.values())
+                newest.setdefault((labels.get(_BASE, ""), compression), assembled)
+        current[image.cell.id] = tuple(newest.values())
     return current
 
 

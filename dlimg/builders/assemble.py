@@ -25,7 +25,7 @@ from dlimg.assembly.wheel_to_layer import (
 from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
 from dlimg.context import Context
-from dlimg.model import Image, PlannedImage
+from dlimg.model import BaseSource, Image, PlannedImage
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import uv_query, wheel_urls
 from dlimg.render.image_config import image_config
@@ -110,6 +110,19 @@ def bytecode_image_layers(
             )
 
 
+def _recompressed(
+    system: SystemLayers, planned: PlannedImage, context: LayerContext
+) -> SystemLayers:
+    """Return the system in the image's compression; layers of a registry's base stay as they are.
+
+    Raises as `recompress_layers`.
+    """
+    is_pulled = planned.base.source is BaseSource.REGISTRY
+    base = system.layers[:-1] if is_pulled else ()
+    made = recompress_layers(system.layers[len(base) :], context)
+    return replace(system, layers=(*base, *made))
+
+
 STEPS: Final = ("system stage", "wheels", "byte code")
 
 
@@ -157,9 +170,7 @@ class Assembler:
         callbacks.on_step(STEPS[1])
         self.wheels.await_all(image)
         layers = [
-            *system_image_layers(
-                replace(system, layers=recompress_layers(system.layers, layer_context)), image
-            ),
+            *system_image_layers(_recompressed(system, planned, layer_context), image),
             *wheel_image_layers(layer_context, image),
             cell_image_layer(layer_context, image),
         ]

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from dlimg.builders import buildkit, layers
 from dlimg.builders.builder import Builder, BuildParameters, split_existing
-from dlimg.builders.load import probe_compression, remote_engine_reason
+from dlimg.builders.load import remote_engine_reason
 from dlimg.context import Context, Log
 from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.engine.docker_address import named_address
@@ -56,11 +56,13 @@ def build_images(
     parameters: BuildParameters,
     *,
     option: BuilderOption,
+    engine_obstacle: str = "",
     log: Log,
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     """Build each image with its builder and return the results in order.
 
-    With `auto`, an image that the engine has already counts whichever builder made it.
+    `engine_obstacle` is why the engine cannot load layers; empty if it can. With `auto`, an image
+    that the engine has already counts whichever builder made it.
     """
     label = "" if option == "auto" else option
     present, missing = split_existing(planned, engine, label, parameters.on_progress)
@@ -68,7 +70,7 @@ def build_images(
         return tuple(present[plan.reference] for plan in planned)
     check_buildx(engine)
     results: dict[str, BuiltImage | BuildFailure] = {**present}
-    by_builder = _by_builder(missing, engine, option, log)
+    by_builder = _by_builder(missing, option, engine_obstacle, log)
     for name, build in _BUILDERS.items():
         group = by_builder.get(name, ())
         if group:
@@ -80,13 +82,8 @@ def build_images(
 
 
 def _by_builder(
-    missing: Sequence[PlannedImage], engine: Engine, option: BuilderOption, log: Log
+    missing: Sequence[PlannedImage], option: BuilderOption, engine_obstacle: str, log: Log
 ) -> Mapping[str, Sequence[PlannedImage]]:
-    engine_obstacle = ""
-    if option == "auto":
-        engine_obstacle = remote_engine_reason(engine.host) or probe_compression(
-            engine, missing[0].compression
-        )
     groups: dict[str, list[PlannedImage]] = {}
     for plan in missing:
         choice = choose_builder(option, plan.image, engine_obstacle)

@@ -265,6 +265,11 @@ def _compression_hint(manifest: bytes) -> str:
     )
 
 
+def layers_obstacle(engine: Engine, compression: str) -> str:
+    """Return why the engine cannot load layers in this compression; empty if it can."""
+    return remote_engine_reason(engine.host) or probe_compression(engine, compression)
+
+
 def probe_compression(engine: Engine, compression: str) -> str:
     """Return why the engine refuses a small image with this compression; empty if it does not."""
     file = BytesIO()

@@ -137,7 +137,7 @@ def add_compression(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--compression",
         metavar="METHOD",
-        help="of the layers: gzip, zstd, or zstd with a level, as zstd:9 (the matrix's, else gzip)",
+        help="of the layers: gzip, zstd, or zstd with a level, as zstd:9 (the matrix's, else zstd)",
     )
 
 

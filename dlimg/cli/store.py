@@ -8,7 +8,7 @@ from dlimg.cli.arguments import add_compression, add_format
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.pipeline.layer_store import export_images, open_store, prune_unused, store_use
-from dlimg.pipeline.project import compression_of, read_project
+from dlimg.pipeline.project import read_project
 from dlimg.report.store_table import (
     HEADINGS,
     damaged_text,
@@ -141,8 +141,7 @@ def _export(options: StoreOptions, context: Context) -> int:
         options.patterns,
         options.folder,
         context,
-        compression=compression_of(project, options.compression),
-        is_given=bool(options.compression),
+        method=options.compression,
     )
     if options.format == "json":
         print_json([exported_json(image) for image in exported])

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dlimg.additions import CheckException, PathException, ProjectFile
 from dlimg.errors import Problem
-from dlimg.model import GZIP, EnvVar, StackException
+from dlimg.model import EnvVar, StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
 # An exclude may also choose by what these derived values of a cell are.
@@ -234,8 +234,8 @@ class Matrix:
     """The contents of a matrix file. `flavours` maps flavour -> accelerator kind -> packages.
 
     `exclude` holds for all families. `required` maps `any`, `cpu`, `cuda`, a flavour or a family
-    to checks. `compression` is that of layers, as in `PlannedImage`. `source_url` and `licenses`
-    are labels.
+    to checks. `compression` is that of layers, as in `PlannedImage`, and empty unless the file
+    states one. `source_url` and `licenses` are labels.
 
     `problems` are errors in the file; `unsound` names the families that could not be read. These,
     like unsound stacks, systems and groups, are left out. `notices` are old keys that were read.
@@ -254,7 +254,7 @@ class Matrix:
     ignored: tuple[IgnoredFinding, ...] = ()
     exclude: tuple[Exclude, ...] = ()
     indexes: tuple[IndexChoice, ...] = ()
-    compression: str = GZIP
+    compression: str = ""
     source_url: str = ""
     licenses: str = ""
     problems: tuple[Problem, ...] = ()

@@ -41,7 +41,7 @@ from dlimg.matrix.selectors import (
     read_selector,
     values_by_axis,
 )
-from dlimg.model import CPU, GZIP, EnvVar, StackException
+from dlimg.model import CPU, EnvVar, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
@@ -326,7 +326,7 @@ def parse_matrix(text: str, source: str) -> Matrix:
         if note:
             notify(check.line, note)
     registry = form.matching(top.get("registry"), "registry", patterns.REGISTRY, "dlimg")
-    compression = form.matching(top.get("compression"), "compression", patterns.COMPRESSION, GZIP)
+    compression = form.matching(top.get("compression"), "compression", patterns.COMPRESSION)
     return Matrix(
         source=source,
         registry=registry.rstrip("/"),

@@ -27,7 +27,7 @@ from dlimg.matrix.model import (
     Matrix,
 )
 from dlimg.matrix.required_checks import required_check_lines, unused_required_checks
-from dlimg.model import EMPTY_MAPPING, GZIP, OLD_FLAVOURS, Cell, DroppedCell, Framework, Stack
+from dlimg.model import EMPTY_MAPPING, OLD_FLAVOURS, Cell, DroppedCell, Framework, Stack
 
 
 def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem]) -> Matrix:
@@ -222,7 +222,7 @@ class Resolution:
     aliases: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
     required_places: Mapping[str, str]
-    compression: str = GZIP
+    compression: str = ""
     notices: tuple[Problem, ...] = ()
     indexes: Mapping[str, str] = field(default_factory=dict)
 

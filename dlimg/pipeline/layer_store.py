@@ -9,10 +9,17 @@ from dlimg.assembly.store_usage import Uses, current_images, layer_uses
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.matrix.parse import compression_option
-from dlimg.model import GZIP, Image
+from dlimg.model import Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.no_engine import exported_image
-from dlimg.pipeline.project import CellSelection, Project, read_project, select_cells
+from dlimg.pipeline.project import (
+    CellSelection,
+    Project,
+    compression_of,
+    read_project,
+    select_cells,
+    stated_compression,
+)
 from dlimg.store.export import ExportedImage, export_layout
 from dlimg.store.maintenance import FetchedWheels, PruneResult, hold_store, prune_store
 from dlimg.store.store import Store
@@ -54,7 +61,7 @@ def store_use(matrix: str, store: Store) -> StoreUse:
         return StoreUse(uses={})
     project = read_project(matrix)
     images = tuple(locked_images(project, project.resolution.cells))
-    return StoreUse(images=images, uses=layer_uses(images, store, project.resolution.compression))
+    return StoreUse(images=images, uses=layer_uses(images, store, compression_of(project)))
 
 
 def prune_unused(matrix: str, store: Store, context: Context, *, is_all: bool) -> PruneResult:
@@ -79,31 +86,41 @@ def export_images(
     folder: Path,
     context: Context,
     *,
-    compression: str,
-    is_given: bool,
+    method: str,
 ) -> tuple[Sequence[ExportedImage], int]:
     """Write assembled images as an OCI layout; return them and the bytes written.
 
-    Raises Negative for an image that was not assembled. The hint repeats the compression if the
-    command line named it (`is_given`).
+    `method` is the command line's compression. If neither it nor the matrix states one, the
+    newest image of any compression is taken. Raises Negative for an image that was not assembled.
     """
     store = open_store(context)
+    compression = stated_compression(project, method)
     selected = select_cells(project, CellSelection(patterns=tuple(cells)), log=context.log)
     images = tuple(locked_images(project, selected))
     with hold_store(store):
-        assembled = current_images(images, store, compression)
-        missing = [image.cell.id for image in images if not assembled[image.cell.id]]
+        current = current_images(images, store)
+        exported: list[ExportedImage] = []
+        missing: list[Problem] = []
+        for image in images:
+            suitable = [
+                assembled
+                for assembled in current[image.cell.id]
+                if compression in ("", assembled.compression)
+            ]
+            if suitable:
+                exported.append(exported_image(image, suitable[0]))
+            else:
+                missing.append(_missing(image.cell.id, compression, method))
         if missing:
-            option = f" --compression {compression_option(compression)}" if is_given else ""
-            raise Negative.of([_missing(cell, compression, option) for cell in missing])
-        exported = [exported_image(image, assembled[image.cell.id][0]) for image in images]
+            raise Negative.of(missing)
         return exported, export_layout(folder, exported, store)
 
 
-def _missing(cell: str, compression: str, option: str) -> Problem:
-    method = "" if compression == GZIP else f" with {compression_option(compression)}"
+def _missing(cell: str, compression: str, method: str) -> Problem:
+    name = compression_option(compression)
+    option = f" --compression {name}" if method else ""
     return Problem(
-        message=f"it was not assembled here{method}, or has changed since",
+        message=f"it was not assembled here{f' with {name}' if name else ''}, or has changed since",
         where=cell,
         hint=f"run `dlimg build --builder layers{option} {cell}` first",
     )

@@ -10,7 +10,7 @@ from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
 from dlimg.model import OCI_ARCHITECTURES, Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import current_images, locked_images
-from dlimg.pipeline.project import CellSelection, Project, select_cells
+from dlimg.pipeline.project import CellSelection, Project, compression_of, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
 from dlimg.render.plan import PlanEntry, plan_entries
 
@@ -66,7 +66,7 @@ def bake_file(project: Project, images: Sequence[Image]) -> Mapping[str, object]
         hint = "build them with `dlimg build`, which brings the wheels along"
         raise BadInput(f"{', '.join(local)}: wheels come from an extra folder", hint=hint)
     pins = read_bases(project.locks)
-    compression = project.resolution.compression
+    compression = compression_of(project)
     files = bake_files([_from_registry(image, pins, compression) for image in images])
     if len(files) != 1:
         message = f"a bake file holds 1 to {TARGETS_PER_FILE} targets, not {len(images)}"

@@ -14,7 +14,7 @@ from dlimg.matrix.dropped import join_reasons
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
-from dlimg.model import EMPTY_MAPPING, Cell
+from dlimg.model import DEFAULT_COMPRESSION, EMPTY_MAPPING, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.pipeline.project_files import read_project_files
 from dlimg.render.frameworks import read_frameworks
@@ -115,6 +115,11 @@ def select_cells(
     return select(cells, selection.patterns, log)
 
 
-def compression_of(project: Project, method: str) -> str:
-    """Return the compression of layers: this method, or else the matrix's."""
+def stated_compression(project: Project, method: str = "") -> str:
+    """Return the compression of layers: this method, or else the matrix's; empty without either."""
     return compression_from_option(method) if method else project.resolution.compression
+
+
+def compression_of(project: Project, method: str = "") -> str:
+    """Return the stated compression of layers, or else the default."""
+    return stated_compression(project, method) or DEFAULT_COMPRESSION

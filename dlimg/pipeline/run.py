@@ -20,13 +20,14 @@ from dlimg.checks.run import (
 )
 from dlimg.checks.verdicts import is_gpu_tested
 from dlimg.context import Context
-from dlimg.engine.client import Engine, check_buildx
+from dlimg.engine.client import Engine, check_buildx, engine_errors
 from dlimg.engine.discover import find_engine
 from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
+from dlimg.pipeline.engine_compression import ReadableImages, readable_images
 from dlimg.pipeline.images import check_architecture, checks_of_cell, log_former_needs
 from dlimg.pipeline.planned_images import (
     BuildSettings,
@@ -41,6 +42,7 @@ from dlimg.pipeline.project import (
     Project,
     compression_of,
     select_cells,
+    stated_compression,
 )
 from dlimg.pipeline.published_images import pull_published
 from dlimg.pipeline.skipped import is_default_selection, unreachable_images, unreachable_result
@@ -142,14 +144,16 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
         for failure in keyed
         if isinstance(failure, BuildFailure)
     }
-    buildable = [image for image in keyed if isinstance(image, PlannedImage)]
+    readable = _readable(run, [image for image in keyed if isinstance(image, PlannedImage)], engine)
+    buildable = list(readable.images)
     present = existing_images(buildable, engine)
     absent = [image for image in buildable if image.reference not in present]
     unreachable = unreachable_images(absent, run.build, run.context)
     buildable = [image for image in buildable if image.image.cell.id not in unreachable]
     if run.project.is_shipped and run.build.builder == "auto":
         pull_published(buildable, engine)
-    built |= {result.planned.image.cell.id: result for result in _build(run, buildable, engine)}
+    results_by_builder = _build(run, buildable, engine, readable.obstacle)
+    built |= {result.planned.image.cell.id: result for result in results_by_builder}
     skips = may_skip(run.build.cells, run.publish)
     results = [
         unreachable_result(image, unreachable[image.cell.id], may_skip=skips)
@@ -165,8 +169,16 @@ def may_skip(selection: CellSelection, publish_settings: PublishSettings | None)
     return publish_settings is None and is_default_selection(selection)
 
 
+def _readable(run: Run, planned: Sequence[PlannedImage], engine: Engine) -> ReadableImages:
+    """Return the images as this engine reads them; what was stated, or is published, stays."""
+    is_stated = bool(stated_compression(run.project, run.build.compression))
+    may_change = run.publish is None and not is_stated
+    with engine_errors():
+        return readable_images(planned, engine, may_change=may_change, log=run.context.log)
+
+
 def _build(
-    run: Run, planned: Sequence[PlannedImage], engine: Engine
+    run: Run, planned: Sequence[PlannedImage], engine: Engine, engine_obstacle: str
 ) -> tuple[BuiltImage | BuildFailure, ...]:
     with secrets_from(run.context) as secrets, run.build.display(run.context) as on_progress:
         return build_images(
@@ -179,6 +191,7 @@ def _build(
                 on_progress=on_progress,
             ),
             option=run.build.builder,
+            engine_obstacle=engine_obstacle,
             log=run.context.log,
         )
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from dlimg.assembly.size_estimate import LayerEstimate, estimate_layers, read_store_index
 from dlimg.context import Context
 from dlimg.lock.store import read_lock
-from dlimg.pipeline.project import Project
+from dlimg.pipeline.project import Project, compression_of
 from dlimg.store.store import layer_store
 
 
@@ -99,7 +99,7 @@ def groups(images: Sequence[ImageSize]) -> Mapping[str, tuple[ImageSize, ...]]:
 def sizes_of(project: Project, context: Context) -> MatrixSizes:
     """Return the sizes of every locked cell of the project."""
     store = read_store_index(layer_store(context))
-    compression = project.resolution.compression
+    compression = compression_of(project)
     images = []
     for cell in project.resolution.cells:
         lock = read_lock(cell.id, project.locks)

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Final
 
 from dlimg.errors import Negative, NetworkFailure
+from dlimg.model import GZIP
 from dlimg.registry.blobs import (
     UploadOutcome,
     has_blob,
@@ -29,6 +30,12 @@ LOG_SECONDS: Final = 10.0
 # Uploads below this many bytes are over before a log line would help.
 _SMALL: Final = 10_000_000
 _BAD_REQUEST: Final = 400
+# Registries' answers to a manifest that they do not accept.
+_INVALID_MANIFEST: Final = frozenset({400, 406, 415, 422})
+ZSTD_HINT: Final = (
+    "if the registry takes no zstd layers, publish with `--compression gzip`, or state"
+    " `compression: gzip` in the matrix"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +106,7 @@ def push_image(
         futures = {blob.digest: pool.submit(_upload, target, blob) for blob in to_send}
         outcomes = _wait_for_all(futures, target, total, log)
     require_blobs(repository, (blob.descriptor for blob in to_send))
-    put_manifest(repository, tag, image.manifest, image.media_type)
+    _put_manifest(repository, tag, image)
     uploaded = [blob for blob in to_send if outcomes[blob.digest] == "uploaded"]
     return PushSummary(
         present=len(blobs) - len(to_send) + list(outcomes.values()).count("present"),
@@ -107,6 +114,17 @@ def push_image(
         uploaded=len(uploaded),
         sent=sum(blob.size for blob in uploaded),
     )
+
+
+def _put_manifest(repository: Repository, tag: str, image: AssembledImage) -> None:
+    """Push the image's manifest; a registry that refuses zstd layers may do so here."""
+    try:
+        put_manifest(repository, tag, image.manifest, image.media_type)
+    except RegistryRefusal as error:
+        if error.status not in _INVALID_MANIFEST or image.compression == GZIP:
+            raise
+        message = error.problems[0].message
+        raise RegistryRefusal(message, status=error.status, hint=ZSTD_HINT) from error
 
 
 def push_summary_text(summary: PushSummary) -> str:

@@ -1,11 +1,12 @@
 """Sources of a push: the layer store or the engine."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from secrets import token_hex
-from typing import Any
+from typing import Any, Final
 
 import docker
 import requests
@@ -16,13 +17,16 @@ from dlimg.errors import NetworkFailure, NoEngine
 from dlimg.host.file_lock import file_lock
 from dlimg.model import BuiltImage
 from dlimg.publish.policy import Standing
-from dlimg.publish.push import push_image, push_summary_text
+from dlimg.publish.push import ZSTD_HINT, push_image, push_summary_text
 from dlimg.publish.relabel import label_assembled_image, label_engine_image, labels_of
 from dlimg.publish.tags import UNTESTED_SUFFIX, PublishedNames
 from dlimg.registry.http import Repository
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.images import has_all_layers, load_image
 from dlimg.store.store import Store
+
+# Registries' and engines' errors for a manifest that is not accepted.
+_INVALID: Final = re.compile(r"manifest.*(invalid|unknown|unsupported)|media ?type", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +172,10 @@ def _push_by_engine(
         try:
             for event in _push_events(engine, names):
                 if "error" in event:
-                    raise NetworkFailure(
-                        f"{reference} was not taken: {event['error']}",
-                        hint="check the address, the network and `docker login`",
-                    )
+                    hint = "check the address, the network and `docker login`"
+                    if _INVALID.search(str(event["error"])):
+                        hint = ZSTD_HINT
+                    raise NetworkFailure(f"{reference} was not taken: {event['error']}", hint=hint)
                 digest = (event.get("aux") or {}).get("Digest") or digest
         except (docker.errors.APIError, requests.RequestException) as error:
             raise NetworkFailure(f"{reference} was not pushed: {error}") from error

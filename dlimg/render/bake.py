@@ -124,19 +124,25 @@ def _target(
         "tags": list(filter(None, (planned.reference, planned.moving_reference))),
         "platforms": [image.cell.oci_platform],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
-        "output": [_output(planned.compression)],
+        "output": [_output(planned)],
         # With an attestation the image becomes an index, whose digest is not the manifest's.
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
 
 
-def _output(compression: str) -> str:
-    """Return the output into the engine; other than gzip needs OCI's media types."""
-    if compression == GZIP:
-        return "type=docker"
-    method, level = compression[:4], compression[4:]
-    forced = f"compression={method},compression-level={level},force-compression=true"
-    return f"type=docker,{forced},oci-mediatypes=true"
+def _output(planned: PlannedImage) -> str:
+    """Return the output into the engine; other than gzip needs OCI's media types.
+
+    Compression is forced, because BuildKit may have cached steps in another one. With zstd it is
+    not where the base is a registry's, whose layers stay as they are.
+    """
+    if planned.compression == GZIP:
+        return "type=docker,compression=gzip,force-compression=true"
+    method, level = planned.compression[:4], planned.compression[4:]
+    is_forced = planned.base.source is not BaseSource.REGISTRY
+    force = ",force-compression=true" if is_forced else ""
+    compression = f"compression={method},compression-level={level}{force}"
+    return f"type=docker,{compression},oci-mediatypes=true"
 
 
 def _base_names(image: Image) -> tuple[str, ...]:

@@ -86,6 +86,11 @@ class AssembledImage:
     def media_type(self) -> str:
         return MANIFEST_TYPE
 
+    @property
+    def compression(self) -> str:
+        """The compression of the image's own layers; those of a registry's base may differ."""
+        return self.layers[-1].compression
+
 
 def rank_wheel(wheel: Wheel) -> LayerRank:
     """Return the rank of a large wheel's layer; the shared wheels of its stack are the lowest."""

@@ -14,7 +14,7 @@ from dlimg.context import Context
 from dlimg.engine import discover
 from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
-from dlimg.model import Base, BuiltImage
+from dlimg.model import DEFAULT_COMPRESSION, Base, BuiltImage
 from dlimg.render.content_key import content_key
 from tests.support import layout_image as layout_images
 from tests.support import real_jax, samples, small_images
@@ -82,7 +82,7 @@ def tools_image(engine: Engine, base: Base) -> str:
         dockerfile=(HERE / "registry/Dockerfile").read_text(),
         repository="dlimg-test/registry",
     )
-    plan = samples.planned(image, on=base, key=content_key(image, base, ""))
+    plan = samples.planned(image, on=base, key=content_key(image, base, "", DEFAULT_COMPRESSION))
     with secrets_from(Context.of(os.environ, print)) as using:
         (built,) = small_images.built_all([plan], engine, using=using)
     assert isinstance(built, BuiltImage), built

@@ -7,9 +7,9 @@ from typing import Final
 
 from dlimg.assembly.cell_layer import cell_layer_files
 from dlimg.assembly.wheel_to_layer import is_large, small_wheels_keys, wheel_keys
-from dlimg.layer.compress import splice_wheel_streams
+from dlimg.layer.compress import compress_wheel, splice_wheel_streams
 from dlimg.layer.tar import TarHead
-from dlimg.model import Base, BaseSource, Image, PlannedImage
+from dlimg.model import DEFAULT_COMPRESSION, Base, BaseSource, Image, PlannedImage
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.content_key import with_key
@@ -62,19 +62,21 @@ def assemble_in(
     store: Store,
     image: Image,
     *,
-    compression: str = "gzip",
+    compression: str = DEFAULT_COMPRESSION,
     identity: str = "sha256:1",
     packages: str = "sha256:2",
 ) -> AssembledImage:
     """Assemble the image on a base with this identity and these packages, and save it."""
     base = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity=identity, reference="")
     planned = PlannedImage(image=image, base=base, key="", compression=compression)
-    layers = [_layer(store, key) for key in _keys(image)]
-    layers.append(_system(store, identity + packages))
+    layers = [_layer(store, key) for key in _keys(image, compression)]
     parts = [
         ImageLayer(layer=layer, history=layer.digest, rank=LayerRank.SMALL_WHEELS)
         for layer in layers
     ]
+    system = _system(store, identity + packages)
+    # Not the uppermost layer: as that of a registry's base, it is gzip in every image.
+    parts.append(ImageLayer(layer=system, history="base", rank=LayerRank.SHARED_CUDA))
     config = image_config(image.cell, image.labels).on(_EMPTY)
     assembled = assemble_image(with_key(planned, packages), order_layers(parts), config)
     save_image(store, assembled)
@@ -86,7 +88,7 @@ def _layer(store: Store, key: LayerKey, description: str = "") -> Layer:
     return make_layer(
         store,
         key,
-        lambda file: splice_wheel_streams([head], file.write),
+        lambda file: compress_wheel([head], file.write, key.compression),
         print,
         description=description,
     )
@@ -98,13 +100,17 @@ def _system(store: Store, identity: str) -> Layer:
     return make_layer(store, key, lambda file: splice_wheel_streams([head], file.write), print)
 
 
-def _keys(image: Image) -> tuple[LayerKey, ...]:
+def _keys(image: Image, compression: str = DEFAULT_COMPRESSION) -> tuple[LayerKey, ...]:
     wheels, python = image.lock.wheels, image.lock.python
     small = [wheel for wheel in wheels if not is_large(wheel)]
     return (
-        *(wheel_keys(wheel, python=python)[0] for wheel in wheels if is_large(wheel)),
-        small_wheels_keys(small, python=python)[0],
-        cell_layer_files(image.cell, image.lock).key(),
+        *(
+            wheel_keys(wheel, python=python, compression=compression)[0]
+            for wheel in wheels
+            if is_large(wheel)
+        ),
+        small_wheels_keys(small, python=python, compression=compression)[0],
+        cell_layer_files(image.cell, image.lock).key(compression),
     )
 
 

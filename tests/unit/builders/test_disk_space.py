@@ -10,7 +10,7 @@ import pytest
 from dlimg.builders.disk_space import needed_bytes
 from dlimg.engine.client import Engine
 from dlimg.layer.compress import WrittenLayer
-from dlimg.model import Wheel
+from dlimg.model import DEFAULT_COMPRESSION, Wheel
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store, make_layer
 from tests.support import samples
@@ -35,7 +35,8 @@ def engine(*layers: Layer) -> Engine:
 def in_store(store: Store, wheel: Wheel) -> Layer:
     digest = f"sha256:{wheel.sha256}"
     layer = WrittenLayer(digest=digest, size=0, diff_id=digest, unpacked=0)
-    return make_layer(store, LayerKey(kind="wheel", source=wheel.sha256), lambda _: layer, print)
+    key = LayerKey(kind="wheel", source=wheel.sha256, compression=DEFAULT_COMPRESSION)
+    return make_layer(store, key, lambda _: layer, print)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,16 @@ def test_a_layer_of_the_store_is_exact() -> None:
     assert not any(one.exact for one in other)
 
 
+@pytest.mark.parametrize(
+    ("compression", "share"), [("gzip", 1.0), ("zstd1", 0.905), ("zstd3", 0.905), ("zstd9", 0.86)]
+)
+def test_estimates_are_of_the_compression(compression: str, share: float) -> None:
+    wheels = estimate_layers(CELL, LOCK, NOTHING, compression=compression)
+    sizes = {estimate.history: estimate.size for estimate in wheels}
+    assert sizes[wheel_history(CUDNN)] == int(CUDNN.size * share)
+    assert sizes[system_history(CELL)] == int(size_estimate.SYSTEM[Flavour.RUNTIME] * share)
+
+
 def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> None:
     place = (CELL.os.name, CELL.python)
     others = {
@@ -411,7 +421,7 @@ def test_the_committed_matrix_without_an_engine(
     run(options("jax-*-cuda13.2-py3.13-debian13", "pytorch-2.15*-py3.13-debian13"), home)
     assert "with 2" in capsys.readouterr().out
     run(options("jax-*-cuda13.2-py3.13-debian13"), home)
-    assert "nvidia-cudnn-cu13 9.26.0.51\t~519 MB\t" in capsys.readouterr().out
+    assert "nvidia-cudnn-cu13 9.26.0.51\t~470 MB\t" in capsys.readouterr().out
     run(options("jax-*-cuda13.2-*", already_pulled=("pytorch-2.15*-py3.13-debian13",)), home)
     assert "to pull" in capsys.readouterr().out.splitlines()[0]
     run(options("jax-*-cuda13.2-py3.13-debian13", format="json"), home)

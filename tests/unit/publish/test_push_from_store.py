@@ -148,6 +148,27 @@ def test_the_refusal_of_a_push_is_reported(  # a row says all
     assert ("team/jax", "1") not in fake.manifests
 
 
+@pytest.mark.parametrize(
+    ("status", "compression", "has_hint"),
+    [(400, "zstd3", True), (415, "zstd3", True), (400, "gzip", False), (403, "zstd3", False)],
+)
+def test_a_registry_that_refuses_zstd_is_answered_with_the_option_to_take(
+    fake: FakeRegistry,
+    store: Store,
+    team: Repository,
+    status: int,
+    compression: str,
+    has_hint: bool,  # noqa: FBT001 - a row says all
+) -> None:
+    image = an_image(store, b"content")
+    layers = tuple(replace(layer, compression=compression) for layer in image.layers)
+    refused = Answer(status=status, body=b'{"errors":[{"code":"MANIFEST_INVALID"}]}')
+    fake.odd["PUT /v2/team/jax/manifests/1"] = [refused] * 9
+    with pytest.raises(NetworkFailure, match=f"{status} .*MANIFEST_INVALID") as raised:
+        push_image(team, "1", replace(image, layers=layers), store, log=print)
+    assert ("`--compression gzip`" in str(raised.value)) is has_hint
+
+
 def test_a_failed_upload_stops_the_others(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:

@@ -12,6 +12,8 @@ from dlimg.render.bake import bake_file, bake_files, stage_file, target_name
 from dlimg.render.content_key import content_key, with_key
 from tests.support import samples
 
+ZSTD = "type=docker,compression=zstd,compression-level=3,force-compression=true,oci-mediatypes=true"
+
 
 def target(planned: PlannedImage, **options: dict[str, str]) -> dict[str, object]:
     bake = bake_file([planned], **options)
@@ -41,7 +43,7 @@ def test_a_target_holds_all_that_a_build_needs() -> None:
         ],
         "platforms": ["linux/amd64"],
         "secret": ["type=file,id=ca,src=/s/ca"],
-        "output": ["type=docker"],
+        "output": [ZSTD],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
 
@@ -52,16 +54,26 @@ def test_target_and_key_are_of_the_platform_of_the_wheels() -> None:
     image = replace(amd64.image, cell=cell)
     arm64 = replace(amd64, image=image)
     assert target(arm64)["platforms"] == ["linux/arm64"]
-    keys = {content_key(each, amd64.base, "sha256:1") for each in (amd64.image, image)}
+    keys = {content_key(each, amd64.base, "sha256:1", "zstd3") for each in (amd64.image, image)}
     assert len(keys) == 2
 
 
-def test_layers_of_zstd() -> None:
-    plan = samples.planned()
-    (target,) = bake_file([replace(plan, compression="zstd19")])["target"].values()  # type: ignore[attr-defined]
-    (output,) = target["output"]
-    assert output.startswith("type=docker,compression=zstd,compression-level=19,force-compression")
-    assert output.endswith(",oci-mediatypes=true")
+@pytest.mark.parametrize(
+    ("compression", "source", "output"),
+    [
+        ("zstd3", BaseSource.BOOTSTRAP, ZSTD),
+        ("zstd19", BaseSource.BOOTSTRAP, ZSTD.replace("level=3", "level=19")),
+        # The layers of a registry's base stay as they are.
+        ("zstd3", BaseSource.REGISTRY, ZSTD.replace(",force-compression=true", "")),
+        ("gzip", BaseSource.BOOTSTRAP, "type=docker,compression=gzip,force-compression=true"),
+        ("gzip", BaseSource.REGISTRY, "type=docker,compression=gzip,force-compression=true"),
+    ],
+)
+def test_buildkit_writes_layers_in_the_compression(
+    compression: str, source: BaseSource, output: str
+) -> None:
+    plan = samples.planned(on=samples.base(source=source))
+    assert target(replace(plan, compression=compression))["output"] == [output]
 
 
 @pytest.mark.parametrize(
@@ -134,15 +146,18 @@ PACKAGES = f"sha256:{'1' * 64}"
 
 def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else() -> None:
     image, base = samples.image(), samples.base()
-    same = content_key(image, base, PACKAGES)
-    assert content_key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES) == same
-    assert content_key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES) == same
+    same = content_key(image, base, PACKAGES, "zstd3")
+    assert (
+        content_key(replace(image, tag="other", aliases=("latest",)), base, PACKAGES, "zstd3")
+        == same
+    )
+    assert content_key(image, samples.base(source=BaseSource.REGISTRY), PACKAGES, "zstd3") == same
     others = {
-        content_key(replace(image, dockerfile="FROM debian\nRUN true\n"), base, PACKAGES),
-        content_key(replace(image, labels={"a": "b"}), base, PACKAGES),
-        content_key(image, samples.base("debian12"), PACKAGES),
-        content_key(image, base, f"sha256:{'2' * 64}"),
-        content_key(image, base, PACKAGES, "zstd3"),
+        content_key(replace(image, dockerfile="FROM debian\nRUN true\n"), base, PACKAGES, "zstd3"),
+        content_key(replace(image, labels={"a": "b"}), base, PACKAGES, "zstd3"),
+        content_key(image, samples.base("debian12"), PACKAGES, "zstd3"),
+        content_key(image, base, f"sha256:{'2' * 64}", "zstd3"),
+        content_key(image, base, PACKAGES, "gzip"),
         content_key(image, base, PACKAGES, "zstd9"),
     }
     assert len(others | {same}) == 7
@@ -151,13 +166,13 @@ def test_the_key_changes_with_whatever_changes_the_image_and_with_nothing_else()
 def test_the_key_of_a_known_image_stays_what_it_is() -> None:
     # Another key under the same format number would rebuild every image for nothing.
     assert (
-        content_key(samples.image(), samples.base(), PACKAGES)
-        == "1751c565da82008ccbe4318e5ae62cd3936f37f7a6df757614c98c616df1ddb6"
+        content_key(samples.image(), samples.base(), PACKAGES, "zstd3")
+        == "1a5f873f0dc99d763588ba50fa1c75afdb57f3a778b4597970749ebc99bcc397"
     )
 
 
 def test_an_image_gets_its_key_with_its_packages() -> None:
-    unknown = replace(samples.planned(), key="", compression="zstd3")
+    unknown = replace(samples.planned(), key="")
     assert unknown.reference == ""
     known = with_key(unknown, PACKAGES)
     assert known.packages == PACKAGES
