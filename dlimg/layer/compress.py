@@ -14,10 +14,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import deflate
-from zstandard import ZstdCompressor
+from zstandard import ZstdCompressor, ZstdDecompressor
 
 from dlimg.layer.entries import PackedContent
 from dlimg.layer.tar import TarHead, TarPart, tar_bytes
@@ -167,6 +167,34 @@ def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
             compressed = inflater.unused_data or inflater.unconsumed_tail
     if not inflater.eof:
         raise EOFError("the gzip stream is cut off")
+
+
+def inflate_zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content of a zstd stream of any number of frames.
+
+    Raises ZstdError for a damaged stream; one that is cut off yields less.
+    """
+    source: Any = _ChunkReader(iter(chunks))
+    with ZstdDecompressor().stream_reader(source, read_across_frames=True) as reader:
+        while content := reader.read(_CHUNK_SIZE):
+            yield content
+
+
+class _ChunkReader:
+    """Chunks of bytes as a file to read."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._rest = chunk
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part
 
 
 def _gzip_member(part: TarPart, on_content: Write) -> Iterator[bytes]:

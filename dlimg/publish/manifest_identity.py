@@ -9,11 +9,14 @@ those that the config names.
 import contextlib
 import hashlib
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from zstandard import ZstdError
+
 from dlimg.atomic_write import atomic_write, read_now
-from dlimg.layer.compress import inflate
+from dlimg.layer.compress import inflate, inflate_zstd
 from dlimg.publish.tags import read_config
 from dlimg.registry.blobs import read_blob_blocks
 from dlimg.registry.http import Repository
@@ -66,11 +69,18 @@ def _uncompressed_digest(repository: Repository, layer: Descriptor) -> str:
     blocks = read_blob_blocks(repository, layer.digest)
     digest = hashlib.sha256()
     try:
-        for block in inflate(blocks) if layer.media_type.endswith("gzip") else blocks:
+        for block in _content(blocks, layer.media_type):
             digest.update(block)
-    except (zlib.error, EOFError):
+    except (zlib.error, EOFError, ZstdError):
         return ""
     return f"sha256:{digest.hexdigest()}"
+
+
+def _content(blocks: Iterable[bytes], media_type: str) -> Iterable[bytes]:
+    """Return the content of a layer's blob, whose compression ends its media type."""
+    if media_type.endswith("gzip"):
+        return inflate(blocks)
+    return inflate_zstd(blocks) if media_type.endswith("zstd") else blocks
 
 
 def _path(state: Path, manifest: str) -> Path:

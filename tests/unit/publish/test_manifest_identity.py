@@ -9,6 +9,7 @@ from typing import Any
 
 import docker
 import pytest
+from zstandard import ZstdCompressor
 
 from dlimg.context import Context
 from dlimg.errors import Negative, NetworkFailure
@@ -62,6 +63,8 @@ def diff_ids(*contents: bytes) -> dict[str, object]:
     return {"type": "layers", "diff_ids": [sha256(content) for content in contents]}
 
 
+ZSTD = f"{TAR}+zstd"
+zstd = ZstdCompressor().compress
 TWO = [(GZIP, gzip.compress(b"one") + gzip.compress(b" more")), (TAR, b"two")]
 
 
@@ -76,7 +79,11 @@ TWO = [(GZIP, gzip.compress(b"one") + gzip.compress(b" more")), (TAR, b"two")]
         (TWO[:1], diff_ids(b"one more", b"two"), False),
         ([(GZIP, b"no gzip")], diff_ids(b"no gzip"), False),
         ([(GZIP, gzip.compress(b"one")[:-3])], diff_ids(b"one"), False),
-        ([(f"{TAR}+zstd", b"x")], diff_ids(b"y"), False),
+        ([(ZSTD, zstd(b"one") + zstd(b" more"))], diff_ids(b"one more"), True),
+        ([(ZSTD, zstd(b"one") + zstd(b" more"))], diff_ids(b"one"), False),
+        ([(ZSTD, zstd(b"one") + zstd(b" more")[:-3])], diff_ids(b"one more"), False),
+        ([(ZSTD, zstd(bytes(9_000_000)))], diff_ids(bytes(9_000_000)), True),
+        ([(ZSTD, b"x")], diff_ids(b"y"), False),
         (TWO, {"diff_ids": "x"}, False),
         (TWO, None, False),
     ],
