@@ -10,6 +10,7 @@ from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context
 from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.matrix_edit import (
+    LATEST,
     EditRequest,
     MatrixEdit,
     addition_commands,
@@ -34,9 +35,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "family",
         metavar="FAMILY",
-        help="a family of the matrix, or a framework: pytorch, torch, jax",
+        help="a family of the matrix, a framework (torch, jax), or one of dlimg's own (vllm)",
     )
-    parser.add_argument("version", metavar="VERSION", help="a release of it, e.g. 2.6.0")
+    parser.add_argument(
+        "version",
+        metavar="VERSION",
+        nargs="?",
+        default=LATEST,
+        help=f"a release of it, e.g. 2.6.0 ({LATEST}: the newest that fits)",
+    )
     add_edit(parser)
     parser.add_argument(
         "--lock",

@@ -1,6 +1,7 @@
 """Another cell in the text of a matrix: what it needs, and excludes of what comes with that."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -9,9 +10,11 @@ from dlimg.compat.addition import BASE_IMAGES, FOLDERS
 from dlimg.compat.rule_result import RuleResult
 from dlimg.compat.rules_numpy import NUMPY, NUMPY_1, built_for_numpy_1
 from dlimg.document.versions import major
+from dlimg.document.yaml_text import insert_item
 from dlimg.errors import BadInput, Negative
 from dlimg.facts.load import Facts
 from dlimg.facts.model import Distribution
+from dlimg.matrix.family_template import FamilyTemplate
 from dlimg.matrix.indexes import indexes_for
 from dlimg.matrix.leaders import accelerator_kind
 from dlimg.matrix.model import (
@@ -24,7 +27,9 @@ from dlimg.matrix.model import (
     VERSION,
     CellSelector,
     Exclude,
+    IgnoredFinding,
     Matrix,
+    StackChoice,
 )
 from dlimg.matrix.survey import Point, Survey
 from dlimg.matrix.text import MatrixText, flow_list, quoted
@@ -39,7 +44,10 @@ _LEFT_OUT_FIRST: Final = (CUDNN, "flavour", "os", "python", "accelerator", "vers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewCell:
-    """A cell to be added. `cuda` is a minor, or empty for a CPU; `family` may be a new one."""
+    """A cell to be added. `cuda` is a minor, or empty for a CPU; `family` may be a new one.
+
+    `template` is what a new family takes from another matrix, instead of from facts.
+    """
 
     family: str
     framework: str
@@ -48,6 +56,7 @@ class NewCell:
     python: str
     system: Distribution
     flavour: str
+    template: FamilyTemplate | None = None
 
 
 def add_cell(text: str, source: str, facts: Facts, cell: NewCell) -> tuple[str, Point]:
@@ -110,6 +119,8 @@ def _add_stack(edited: MatrixText, cell: NewCell) -> str:
     if not cell.cuda:
         return CPU
     matrix = edited.survey().matrix
+    if cell.template and cell.template.stack:
+        return _add_templates_stack(edited, cell, cell.template, cell.template.stack)
     fitting = [name for name, stack in matrix.stacks.items() if stack.cuda == cell.cuda]
     family = matrix.families.get(cell.family)
     own = [name for name in fitting if family and name in family.axes["accelerator"]]
@@ -120,21 +131,56 @@ def _add_stack(edited: MatrixText, cell: NewCell) -> str:
         name = f"{name}-{cell.family}"
     requirement = _requirement(edited.facts, cell, matrix)
     fields = {"cuda": f'"{cell.cuda}"', "leader": requirement, "python": f'"{cell.python}"'}
+    _write_stack(edited, name, fields)
+    return name
+
+
+def _add_templates_stack(
+    edited: MatrixText, cell: NewCell, template: FamilyTemplate, choice: StackChoice
+) -> str:
+    """Return a stack with the same CUDA, leader and exceptions, which the matrix gets if need be.
+
+    The leader of a stack that follows versions would be another one some day.
+    """
+    matrix = edited.survey().matrix
+    for name, stack in matrix.stacks.items():
+        same = (stack.cuda, stack.leader) == (choice.cuda, template.leader)
+        if same and {*choice.exceptions} <= {*stack.exceptions}:
+            return name
+    name = choice.name if choice.name not in matrix.stacks else f"{choice.name}-{cell.family}"
+    fields = {
+        "cuda": f'"{choice.cuda}"',
+        "leader": template.leader,
+        "python": f'"{choice.python}"',
+    }
+    exceptions = [
+        f"{{package: {each.package}, why: {json.dumps(each.why)}}}" for each in choice.exceptions
+    ]
+    _write_stack(edited, name, fields, exceptions)
+    return name
+
+
+def _write_stack(
+    edited: MatrixText, name: str, fields: Mapping[str, str], exceptions: Sequence[str] = ()
+) -> None:
+    """Write a stack in the style of those that are there; `exceptions` are texts of entries."""
     stacks = edited.node("stacks")
+    in_braces = {**fields, "exceptions": f"[{', '.join(exceptions)}]"} if exceptions else fields
     if stacks is None:
-        lines = f"stacks:\n  {name}: {_flow_fields(fields)}"
+        lines = f"stacks:\n  {name}: {_flow_fields(in_braces)}"
         edited.add_block((), lines, "operating_systems")
     elif stacks.flow or stacks.items[-1].flow:
-        edited.add_entry(("stacks",), name, _flow_fields(fields))
+        edited.add_entry(("stacks",), name, _flow_fields(in_braces))
     else:
-        lines = "\n".join(f"  {key}: {value}" for key, value in fields.items())
-        edited.add_block(("stacks",), f"{name}:\n{lines}")
-    return name
+        rows = [f"  {key}: {value}" for key, value in fields.items()]
+        rows += ["  exceptions:", *(f"    - {text}" for text in exceptions)] if exceptions else []
+        edited.add_block(("stacks",), "\n".join([f"{name}:", *rows]))
 
 
 def _flow_fields(fields: Mapping[str, str]) -> str:
     quoted_fields = (
-        f'{key}: "{value}"' if "{" in value else f"{key}: {value}" for key, value in fields.items()
+        f'{key}: "{value}"' if VERSION in value else f"{key}: {value}"
+        for key, value in fields.items()
     )
     return f"{{{', '.join(quoted_fields)}}}"
 
@@ -197,19 +243,19 @@ def _add_packages(edited: MatrixText, cell: NewCell, stack: str) -> None:
 
 def _add_family(edited: MatrixText, cell: NewCell, stack: str, system: str) -> None:
     """Write a family that has this cell alone."""
+    if cell.template:
+        _add_template(edited, cell, cell.template, stack, system)
+        return
     facts, matrix = edited.facts, edited.survey().matrix
     release = facts.releases[cell.framework][cell.version]
     kind = accelerator_kind(matrix, stack)
     requirement = _requirement(facts, cell, matrix)
     is_old = built_for_numpy_1(facts, cell.framework, cell.version)
-    values = (cell.version, stack, cell.python, system, cell.flavour)
-    axes = [f"    {axis}: {flow_list([value])}" for axis, value in zip(AXES, values, strict=True)]
     pairs = [name for name, versions in release.paired_packages.items() if versions]
     lines = [
         f"{cell.family}:",
         f"  framework: {cell.framework}",
-        "  axes:",
-        *axes,
+        *_axes_lines(cell, stack, system),
         "  packages:",
         f'    any: ["{NUMPY_1}"]' if is_old else f"    any: [{NUMPY}]",
         f'    {kind}: ["{requirement}"]',
@@ -219,6 +265,50 @@ def _add_family(edited: MatrixText, cell: NewCell, stack: str, system: str) -> N
     edited.add_block(("families",), "\n".join(lines))
     if kind == CPU:
         _add_index(edited, cell, requirement)
+
+
+def _axes_lines(cell: NewCell, stack: str, system: str) -> list[str]:
+    values = (cell.version, stack, cell.python, system, cell.flavour)
+    axes = [f"    {axis}: {flow_list([value])}" for axis, value in zip(AXES, values, strict=True)]
+    return ["  axes:", *axes]
+
+
+def _add_template(
+    edited: MatrixText, cell: NewCell, template: FamilyTemplate, stack: str, system: str
+) -> None:
+    """Write a family that has this cell alone, with all that its template has."""
+    paired = [f"    {kind}: {flow_list(names)}" for kind, names in template.paired_packages.items()]
+    platform = template.platform
+    lines = [
+        f"{cell.family}:",
+        f"  framework: {cell.framework}",
+        *([f"  platform: {platform} # its wheels need this glibc"] if platform else []),
+        *_axes_lines(cell, stack, system),
+        "  packages:",
+        *(f"    {kind}: {json.dumps(names)}" for kind, names in template.packages.items()),
+        *(["  paired_packages:", *paired] if paired else []),
+        *(f"  {line}" for line in template.additions.splitlines()),
+        f'  defaults: {{python: "{cell.python}", os: {system}}}',
+    ]
+    edited.add_block(("families",), "\n".join(lines))
+
+
+def add_ignored(text: str, source: str, facts: Facts, entries: Iterable[IgnoredFinding]) -> str:
+    """Return the text of a matrix that ignores these findings, too."""
+    edited = MatrixText(text, source, facts)
+    for entry in entries:
+        line = f"{{id: {entry.id}, about: {json.dumps(entry.about)}, why: {json.dumps(entry.why)}}}"
+        ignored = edited.node("lint", "ignore")
+        if ignored is not None:
+            edited.text = insert_item(edited.text, ignored, line)
+        elif edited.node("lint") is not None:
+            edited.add_entry(("lint",), "ignore", f"[{line}]")
+        else:
+            keys = edited.mapping().entries
+            before = ("gpus", "exclude", "axes", "required_checks", "stacks", "operating_systems")
+            after = next(key for key in before if key in keys)
+            edited.add_block((), f"lint:\n  ignore:\n    - {line}", after)
+    return edited.text
 
 
 def _spare(edited: MatrixText, point: Point) -> None:

@@ -1,9 +1,11 @@
 """Cells added to the matrix file or removed from it, checked with the facts and by resolution."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from dlimg.atomic_write import atomic_write
 from dlimg.compat import parse_names
@@ -12,11 +14,11 @@ from dlimg.compat.combination import Combination
 from dlimg.compat.query import Query, QueryContext
 from dlimg.compat.rule_engine import RuleEngine, rules
 from dlimg.compat.why import WhyAnswer, answer
-from dlimg.document.versions import begins_with
+from dlimg.document.versions import begins_with, numbers
 from dlimg.errors import BadInput, DlimgError, Negative, nearest
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, Distribution
-from dlimg.matrix.add import NewCell, add_cell
+from dlimg.matrix.add import NewCell, add_cell, add_ignored
 from dlimg.matrix.model import NO_FACTS, Family, Matrix
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.remove import RemovedCells, remove_cells
@@ -24,6 +26,15 @@ from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.survey import Survey
 from dlimg.model import CPU, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
+from dlimg.pipeline.shipped_families import (
+    ShippedMatrix,
+    families_without_facts,
+    ignored_by_shipped,
+    read_shipped,
+)
+
+# The version of a cell that stands for the newest one that fits.
+LATEST: Final = "latest"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +81,13 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
     family, framework = _family_of(facts, survey.matrix, request.family)
     entry = survey.matrix.families.get(family)
     warnings: tuple[str, ...] = ()
-    if framework == NO_FACTS:
+    shipped = read_shipped(facts) if framework == NO_FACTS and entry is None else None
+    if shipped:
+        cell, warnings = _from_shipped(facts, shipped, family, request)
+    elif framework == NO_FACTS:
         cell = _without_facts(facts, survey.matrix, entry, request)
     else:
-        judged = _judged(facts, survey.matrix, entry, framework, request, today)
+        judged = _newest_judged(facts, survey.matrix, entry, framework, request, today)
         works = judged.combination
         if not judged.valid or works.distribution is None:
             return judged
@@ -89,6 +103,8 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
         )
     try:
         after, point = add_cell(text, request.matrix, facts, cell)
+        if shipped:
+            after = _with_ignored(facts, shipped, request.matrix, text, after, today)
     except BadInput as error:
         raise _with_the_edit(error) from error
     edit = _edit(facts, request.matrix, text, after)
@@ -99,6 +115,53 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
     if len(edit.new) != 1 or edit.removed:
         raise _unexpected(edit)
     return replace(edit, warnings=warnings)
+
+
+def _from_shipped(
+    facts: Facts, shipped: ShippedMatrix, family: str, request: EditRequest
+) -> tuple[NewCell, tuple[str, ...]]:
+    """Return a cell of a family of dlimg's own matrix, and what is not known of it.
+
+    Raises BadInput for another CUDA than it has there, and without a lock of it.
+    """
+    known = shipped.newest(family)
+    if known is None:
+        raise BadInput(f"dlimg's own {family} has no lock", hint="write the family by hand")
+    template = shipped.template(known)
+    cuda = template.stack.cuda if template.stack else ""
+    asked = parse_names.parse_cuda(facts, request.cuda) if request.cuda else cuda
+    if asked != cuda and not begins_with(cuda, asked):
+        message = f"dlimg's own {family} is for {f'CUDA {cuda}' if cuda else 'CPUs'}"
+        raise BadInput(message, hint="add that one, and edit its stack and packages by hand")
+    version = known.version if request.version in {"", LATEST} else request.version
+    other = f"{family} {version} is not what dlimg's own matrix has, which is {known.version}: "
+    other += "`dlimg lock` says whether its packages fit the stack"
+    system = parse_names.parse_system(facts, request.os) if request.os else None
+    cell = NewCell(
+        family=family,
+        framework=NO_FACTS,
+        version=version,
+        cuda=cuda,
+        python=parse_names.parse_python(facts, request.python) if request.python else known.python,
+        system=system or facts.distributions[known.os.distribution],
+        flavour=request.flavour or known.flavour.value,
+        template=template,
+    )
+    return cell, (other,) if version != known.version else ()
+
+
+def _with_ignored(
+    facts: Facts, shipped: ShippedMatrix, source: str, before: str, after: str, today: date
+) -> str:
+    """Return the new text, with what dlimg's own matrix ignores about the new cell."""
+    names = {cell.id for cell in resolution_of(after, source, facts).cells}
+    locks = {
+        cell.id: lock
+        for cell in shipped.locked
+        if cell.id in names and (lock := shipped.lock_of(cell))
+    }
+    entries = ignored_by_shipped(shipped, after, facts, today, locks, before=before)
+    return add_ignored(after, source, facts, entries)
 
 
 def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
@@ -194,7 +257,10 @@ def _is_at(cell: Cell, values: Mapping[str, str]) -> bool:
 
 
 def _family_of(facts: Facts, matrix: Matrix, name: str) -> tuple[str, str]:
-    """Return the family of a name, and its framework; a framework stands for its only family."""
+    """Return the family of a name, and its framework; a framework stands for its only family.
+
+    A family without facts of dlimg's own matrix may be a new one here.
+    """
     if name in matrix.families:
         return name, matrix.families[name].framework
     framework = facts.framework_names.get(name.lower(), "")
@@ -205,7 +271,10 @@ def _family_of(facts: Facts, matrix: Matrix, name: str) -> tuple[str, str]:
     if families:
         return families[0], framework
     if not framework or name in facts.packages:
-        known = {*matrix.families, *facts.framework_names} - facts.packages.keys()
+        others = families_without_facts()
+        if name in others:
+            return name, NO_FACTS
+        known = {*matrix.families, *others, *facts.framework_names} - facts.packages.keys()
         raise BadInput(f"no family or framework is called {name!r}", hint=nearest(name, known))
     return FOLDERS.get(framework, framework), framework
 
@@ -217,6 +286,30 @@ def _version_of(family: Family, text: str) -> str:
         return text
     fitting = [version for version in versions if begins_with(version, text)]
     return fitting[0] if len(fitting) == 1 else text
+
+
+def _newest_judged(
+    facts: Facts,
+    matrix: Matrix,
+    family: Family | None,
+    framework: str,
+    request: EditRequest,
+    today: date,
+) -> WhyAnswer:
+    """Return the answer about the version of the request, or about the newest that fits it.
+
+    Where none fits, the answer is about the newest of all.
+    """
+    if request.version != LATEST:
+        return _judged(facts, matrix, family, framework, request, today)
+    final = [text for text in facts.releases[framework] if re.fullmatch(r"[0-9.]+", text)]
+    answers: list[WhyAnswer] = []
+    for version in sorted(final, key=numbers, reverse=True):
+        asked = replace(request, version=version)
+        answers.append(_judged(facts, matrix, family, framework, asked, today))
+        if answers[-1].valid and answers[-1].combination.distribution:
+            return answers[-1]
+    return answers[0]
 
 
 def _judged(
@@ -296,8 +389,9 @@ def _without_facts(
     facts: Facts, matrix: Matrix, family: Family | None, request: EditRequest
 ) -> NewCell:
     """Return the cell of a family without facts: what is not named is the family's default."""
-    if family is None or not request.version:
-        raise BadInput("name a version", hint="e.g. dlimg add FAMILY 1.2.3")
+    if family is None or request.version in {"", LATEST}:
+        hint = "its releases are not among the facts: e.g. dlimg add FAMILY 1.2.3"
+        raise BadInput("name a version", hint=hint)
     system = parse_names.parse_system(facts, request.os) if request.os else None
     if system is None:
         name = family.defaults.get("os", family.axes["os"][0])
@@ -305,7 +399,11 @@ def _without_facts(
     python = request.python or family.defaults.get("python", "") or system.python
     stack = matrix.stacks.get(family.axes["accelerator"][0])
     cuda = stack.cuda if stack else CPU
-    cuda = parse_names.parse_cuda(facts, request.cuda) if request.cuda else cuda
+    if request.cuda:
+        asked = parse_names.parse_cuda(facts, request.cuda)
+        stacks = (matrix.stacks.get(name) for name in family.axes["accelerator"])
+        own = (each.cuda for each in stacks if each and begins_with(each.cuda, asked))
+        cuda = next(own, asked)
     return NewCell(
         family=family.name,
         framework=family.framework,

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,12 @@ from dlimg.image_files import shipped_root
 from dlimg.lock.check import check_locks
 from dlimg.lock.pylock import ResolvedWheel
 from dlimg.lock.store import STACKS, read_bases, write_bases
-from dlimg.matrix.parse import parse_matrix
-from dlimg.pipeline.facts_files import read_text
+from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import DEFAULT_GROUP, Project, read_project
 from dlimg.pipeline.render import rendered_files, write_rendered
 from dlimg.pipeline.shipped import MATRIX
+from dlimg.pipeline.shipped_families import ignored_by_shipped, read_shipped
 from dlimg.pypi.index import open_index
 from dlimg.pypi.mirrors import default_addresses
 from dlimg.pypi.simple_api import list_files
@@ -57,19 +58,26 @@ def start_project(request: NewProjectRequest, context: Context) -> tuple[str, ..
     Raises BadInput for unknown families and a wrong wheel, Negative where one of its files exists
     already; then nothing is left behind.
     """
-    shipped = read_project(str(shipped_root() / MATRIX))
-    matrix = parse_matrix(read_text(shipped.root / MATRIX), MATRIX)
-    locked = [cell for cell in shipped.resolution.cells if cell.id in shipped.locked()]
+    facts = read_facts()
+    own = read_shipped(facts)
+    shipped, matrix = own.project, own.matrix
     candidates = {
-        name: new_family(matrix, family, locked) for name, family in matrix.families.items()
+        name: new_family(matrix, family, own.locked, own.text)
+        for name, family in matrix.families.items()
     }
     families = _chosen(
         request, {name: family for name, family in candidates.items() if family}, shipped
     )
+    locks = {
+        cell.id: lock for family in families for cell in family.cells if (lock := own.lock_of(cell))
+    }
+    today = datetime.now(tz=UTC).date()
     title = request.folder.resolve().name
     requirement, content = _dlimg(request, context)
+    text = matrix_text(matrix, families, registry_name(title))
+    ignored = ignored_by_shipped(own, text, facts, today, locks)
     texts = {
-        MATRIX: matrix_text(matrix, families, registry_name(title)),
+        MATRIX: matrix_text(matrix, families, registry_name(title), ignored),
         **project_texts(families, title, request.ci, __version__),
         f"{_LOCKS}/nox.txt": read_text(shipped.root / _LOCKS / "nox.txt"),
         f"{_LOCKS}/dlimg.txt": requirement,

@@ -7,14 +7,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 import jinja2
 from packaging.version import Version
 
+from dlimg.matrix.family_template import ANY, packages_of_kinds, written_additions
 from dlimg.matrix.leaders import accelerator_kind, package_of
-from dlimg.matrix.model import NO_FACTS, VERSION, Family, Matrix, StackChoice
+from dlimg.matrix.model import (
+    AXES,
+    NO_FACTS,
+    VERSION,
+    Family,
+    IgnoredFinding,
+    IndexChoice,
+    Matrix,
+    StackChoice,
+)
+from dlimg.matrix.text import flow_list, quoted
 from dlimg.model import CPU, Cell, Flavour, Stack, StackException
 
 TEMPLATES: Final = Path(__file__).parent.parent / "project_files"
@@ -28,27 +40,34 @@ CI_FILES: Final[Mapping[str, tuple[str, str]]] = {
     "github": (".github/workflows/images.yml", "github.yml.j2"),
     "gitlab": (".gitlab-ci.yml", "gitlab-ci.yml.j2"),
 }
-_ANY: Final = "any"
-_KINDS: Final = (_ANY, CPU, "cuda")
+_KINDS: Final = (ANY, CPU, "cuda")
 
 Ci = Literal["github", "gitlab"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFamily:
-    """A family of the new matrix: one version, and the accelerators that it is locked for."""
+    """A family of the new matrix: its newest locked image for CUDA, and its newest for CPUs.
+
+    Of an axis on which the two differ `exclude` takes other combinations out. `additions` are
+    further keys of the entry as text. `facts` is empty for a family without any.
+    """
 
     name: str
     framework: str
     platform: str
     facts: str
-    version: str
-    accelerators: tuple[str, ...]
-    python: str
-    os: str
+    axes: Mapping[str, tuple[str, ...]]
+    exclude: tuple[str, ...]
     packages: Mapping[str, tuple[str, ...]]
     paired_packages: Mapping[str, tuple[str, ...]]
+    additions: str
     cells: tuple[Cell, ...]
+
+    @property
+    def first(self) -> Cell:
+        """The image whose Python and system are the defaults."""
+        return self.cells[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,54 +81,86 @@ class NewStack:
     exceptions: tuple[StackException, ...]
 
 
-def new_family(matrix: Matrix, family: Family, cells: Sequence[Cell]) -> NewFamily | None:
-    """Return the family with its newest version among these cells, all of them locked.
+def new_family(
+    matrix: Matrix, family: Family, cells: Sequence[Cell], text: str
+) -> NewFamily | None:
+    """Return the family with its newest runtime images among these cells, all of them locked.
 
-    A version that runs on CPUs, too, is preferred. None without a runtime image on the family's
-    default Python and system.
+    The image for CUDA is on the family's default Python and system; so is the one for CPUs, if
+    there is one of that version. `text` is that of the matrix. None without any image.
     """
-    python, system = family.defaults.get("python", ""), family.defaults.get("os", "")
     plain = [
         cell
         for cell in cells
-        if (cell.family, cell.python, cell.os.name) == (family.name, python, system)
+        if cell.family == family.name
         and cell.flavour is Flavour.RUNTIME
         and not (cell.stack and cell.stack.other_cudnn)
     ]
-    versions = sorted({cell.version for cell in plain}, key=Version, reverse=True)
-    on_cpu = {cell.version for cell in plain if not cell.is_cuda}
-    version = next((version for version in versions if version in on_cpu), next(iter(versions), ""))
-    of_version = [cell for cell in plain if cell.version == version]
-    on_cuda = {Version(cell.stack.cuda): cell for cell in of_version if cell.stack}
-    chosen = [on_cuda[max(on_cuda)]] if on_cuda else []
-    chosen += [cell for cell in of_version if not cell.is_cuda]
+    usual = (family.defaults.get("python", ""), family.defaults.get("os", ""))
+    on_cuda = [cell for cell in plain if cell.stack and (cell.python, cell.os.name) == usual]
+    chosen = sorted(on_cuda, key=_newness, reverse=True)[:1]
+    like = (chosen[0].version, *usual) if chosen else ("", *usual)
+    on_cpu = [cell for cell in plain if not cell.is_cuda]
+    chosen += sorted(on_cpu, key=partial(_likeness, like), reverse=True)[:1]
     if not chosen:
         return None
-    kinds = {_ANY, *(accelerator_kind(matrix, cell.accelerator) for cell in chosen)}
+    kinds = {ANY, *(accelerator_kind(matrix, cell.accelerator) for cell in chosen)}
+    axes = {axis: tuple(dict.fromkeys(_values(cell)[axis] for cell in chosen)) for axis in AXES}
     return NewFamily(
         name=family.name,
         framework=family.framework,
         platform=family.platform,
-        facts=family.name if family.framework == NO_FACTS else family.framework,
-        version=version,
-        accelerators=tuple(cell.accelerator for cell in chosen),
-        python=python,
-        os=system,
-        packages=_of_kinds(family.packages, kinds),
-        paired_packages=_of_kinds(family.paired_packages, kinds),
+        facts="" if family.framework == NO_FACTS else family.framework,
+        axes=axes,
+        exclude=tuple(_excludes(chosen, axes)),
+        packages=packages_of_kinds(family.packages, kinds),
+        paired_packages=packages_of_kinds(family.paired_packages, kinds),
+        additions=written_additions(text, family.name),
         cells=tuple(chosen),
     )
 
 
-def _of_kinds(
-    packages: Mapping[str, tuple[str, ...]], kinds: set[str]
-) -> Mapping[str, tuple[str, ...]]:
-    return {kind: names for kind, names in packages.items() if kind in kinds and names}
+def _newness(cell: Cell) -> tuple[Version, Version]:
+    return Version(cell.version), Version(cell.stack.cuda if cell.stack else "0")
 
 
-def matrix_text(matrix: Matrix, families: Sequence[NewFamily], registry: str) -> str:
-    """Return the text of the new matrix."""
-    systems = [matrix.operating_systems[name] for name in {family.os: 0 for family in families}]
+def _likeness(like: tuple[str, str, str], cell: Cell) -> tuple[bool, Version, bool]:
+    """Order images for CPUs: first the one that is as the image for CUDA, then the newest."""
+    version, python, system = like
+    is_usual = (cell.python, cell.os.name) == (python, system)
+    return is_usual and cell.version == version, Version(cell.version), is_usual
+
+
+def _values(cell: Cell) -> Mapping[str, str]:
+    return {
+        "version": cell.version,
+        "accelerator": cell.accelerator,
+        "python": cell.python,
+        "os": cell.os.name,
+        "flavour": cell.flavour.value,
+    }
+
+
+def _excludes(cells: Sequence[Cell], axes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what keeps each accelerator to its own image where the images differ elsewhere."""
+    differing = [axis for axis, values in axes.items() if len(values) > 1 and axis != "accelerator"]
+    for cell in cells if differing else ():
+        values = _values(cell)
+        stays = ", ".join(f"{axis}: {quoted(values[axis])}" for axis in differing)
+        why = "what dlimg has locked; widen it, and `nox -s lock`"
+        yield f'{{accelerator: {cell.accelerator}, except: {{{stays}}}, why: "{why}"}}'
+
+
+def matrix_text(
+    matrix: Matrix,
+    families: Sequence[NewFamily],
+    registry: str,
+    ignored: Sequence[IgnoredFinding] = (),
+) -> str:
+    """Return the text of the new matrix, in which lint ignores these findings."""
+    cells = [cell for family in families for cell in family.cells]
+    systems = [matrix.operating_systems[name] for name in {cell.os.name: 0 for cell in cells}]
+    named = {index.name for cell in cells for index in cell.indexes}
     return (
         _templates()
         .get_template("matrix.yaml.j2")
@@ -118,6 +169,8 @@ def matrix_text(matrix: Matrix, families: Sequence[NewFamily], registry: str) ->
             platform=matrix.platform,
             systems=systems,
             stacks=list(_stacks(matrix, families)),
+            indexes=[_index(index) for index in matrix.indexes if index.name in named],
+            ignored=ignored,
             required={
                 name: [check.name for check in checks]
                 for name, checks in matrix.required.items()
@@ -127,6 +180,11 @@ def matrix_text(matrix: Matrix, families: Sequence[NewFamily], registry: str) ->
             default=list(_default_selectors(families)),
         )
     )
+
+
+def _index(index: IndexChoice) -> Mapping[str, object]:
+    packages = {kind: sorted(names) for kind, names in index.packages.items()}
+    return {"name": index.name, "url": index.url, "packages": packages}
 
 
 def _stacks(matrix: Matrix, families: Sequence[NewFamily]) -> Iterator[NewStack]:
@@ -148,8 +206,10 @@ def _leader(choice: StackChoice, stack: Stack, families: Sequence[NewFamily]) ->
     """Return the leader, with `{version}` if a family of the new matrix gives it this version."""
     for family in families:
         names = {package_of(name) for names in family.packages.values() for name in names}
-        leads = package_of(choice.leader) in names and choice.name in family.accelerators
-        if leads and choice.leader.replace(VERSION, family.version) == stack.leader:
+        own = [cell for cell in family.cells if cell.accelerator == choice.name]
+        if package_of(choice.leader) in names and any(
+            choice.leader.replace(VERSION, cell.version) == stack.leader for cell in own
+        ):
             return choice.leader
     return stack.leader
 
@@ -157,7 +217,8 @@ def _leader(choice: StackChoice, stack: Stack, families: Sequence[NewFamily]) ->
 def _default_selectors(families: Sequence[NewFamily]) -> Iterator[str]:
     """Yield what the group `default` takes: images for CPUs, or else the family's only one."""
     for family in families:
-        accelerator = CPU if CPU in family.accelerators else family.accelerators[0]
+        accelerators = family.axes["accelerator"]
+        accelerator = CPU if CPU in accelerators else accelerators[0]
         yield f"{{family: {family.name}, accelerator: {accelerator}}}"
 
 
@@ -208,5 +269,5 @@ def _templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters["tojson"] = json.dumps
-    environment.filters["flow"] = lambda names: f"[{', '.join(names)}]"
+    environment.filters["flow"] = flow_list
     return environment

@@ -1,11 +1,16 @@
 """`dlimg add` and `dlimg remove` as commands: what they print, write and refuse."""
 
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from dlimg.cli.main import main
+from dlimg.matrix.parse import parse_matrix
+from dlimg.matrix.resolve import resolve
+from dlimg.pipeline.facts_files import read_facts
+from tests.support.jax_project import ROOT
 from tests.support.matrix_to_edit import MATRIX
 from tests.support.package_index import made_wheel, package_index
 
@@ -57,6 +62,82 @@ def test_a_dry_run_writes_nothing(
     assert list(matrix.parent.iterdir()) == [matrix]
 
 
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        (["torch"], "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
+        (["torch", "latest", "--cuda", "12.4"], ADDED),
+        (["jax", "latest", "--python", "3.10"], "jax-0.6.2-cuda12.9-py3.10-debian13"),
+        (["tensorflow", "--cuda", "11"], "tensorflow-2.14.1-cuda11.8-py3.10-ubuntu22.04"),
+    ],
+    ids=str,
+)
+def test_the_latest_release_is_the_newest_that_fits(
+    words: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matrix.exists()
+    assert main(["add", *words, "--dry-run"]) == 0
+    assert capsys.readouterr().err.split("\n")[0].removeprefix("adds ").split(" ")[0] == cell
+
+
+@pytest.mark.parametrize(
+    ("words", "cell"),
+    [
+        (["vllm"], "vllm-0.16.0-cuda12.8-py3.13-debian13"),
+        (["rapids", "26.6.0", "--cuda", "13"], "rapids-26.6.0-cuda13.2-rapids-py3.13-debian13"),
+    ],
+    ids=str,
+)
+def test_a_family_of_dlimgs_own_comes_with_all_that_it_needs(
+    words: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", *words]) == 0
+    assert f"adds {cell} (in the group all)\n" in capsys.readouterr().err
+    written = matrix.read_text(encoding="utf-8")
+    assert main(["add", *words]) == 0 if len(words) > 1 else main(["add", *words, "0.16.0"]) == 0
+    assert capsys.readouterr().err == f"{cell} is there already\n"
+    assert matrix.read_text(encoding="utf-8") == written
+    new = parse_matrix(written, "matrix.yaml")
+    own = parse_matrix((ROOT / "matrix.yaml").read_text(), "matrix.yaml")
+    family = words[0]
+    assert new.families[family].platform == own.families[family].platform
+    assert [each.variable for each in new.families[family].env] == [
+        each.variable for each in own.families[family].env
+    ]
+    assert {("system-library", "*numba*")} <= {(each.id, each.about) for each in new.ignored}
+    locks = matrix.parent / "locks"
+    (locks / "stacks").mkdir(parents=True)
+    shutil.copy(ROOT / f"locks/{cell}.json", locks)
+    stack = next(iter(resolve(new, read_facts()).cells[-1:])).stack
+    assert stack is not None
+    shutil.copy(ROOT / f"locks/stacks/{stack.lock_name}.json", locks / "stacks")
+    assert main(["lock", cell, "--check"]) == 0
+    assert main(["lint"]) == 0
+
+
+def test_a_stack_that_is_there_already_is_used(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = '  mine:\n    cuda: "12.8"\n    leader: torch==2.9.1\n    python: "3.13"\n'
+    family = "  mine:\n    framework: none\n    axes: {version: [1.0.0], accelerator: [mine], "
+    family += 'flavour: [runtime], python: ["3.13"], os: [debian13]}\n'
+    family += "    packages: {cuda12: [mine]}\n"
+    text = MATRIX.replace("stacks:\n", f"stacks:\n{stack}", 1)
+    matrix.write_text(text.replace("families:\n", f"families:\n{family}", 1), encoding="utf-8")
+    assert main(["add", "vllm"]) == 0
+    assert "adds vllm-0.16.0-mine-py3.13-debian13" in capsys.readouterr().err
+
+
+def test_a_release_that_dlimg_does_not_have_is_noted(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert matrix.exists()
+    assert main(["add", "vllm", "0.15.1", "--python", "3.12", "--dry-run"]) == 0
+    message = capsys.readouterr().err
+    assert "adds vllm-0.15.1-cuda12.8-py3.12-debian13" in message
+    assert "note: vllm 0.15.1 is not what dlimg's own matrix has, which is 0.16.0" in message
+
+
 def test_what_cannot_exist_is_answered_as_by_why(
     matrix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +154,9 @@ def test_what_cannot_exist_is_answered_as_by_why(
     ("command", "code", "message"),
     [
         (["add", "mxnet", "1.0"], 2, "no family or framework is called 'mxnet'"),
+        (["add", "vllms"], 2, "did you mean 'vllm'?"),
+        (["add", "rapids", "--cuda", "12"], 2, "dlimg's own rapids is for CUDA 13.2"),
+        (["add", "rapids", "--cpu"], 2, "dlimg's own rapids is for CUDA 13.2"),
         (["add", "jax", "99"], 2, "no facts about jax 99"),
         (["add", "jax", "0.10.0", "--os", "windows"], 2, "images are Linux"),
         (["add", "jax", "0.10.0", "--python", ""], 2, "the value is empty"),
@@ -101,7 +185,9 @@ def test_what_is_refused_changes_nothing(
 
 
 @pytest.mark.usefixtures("matrix")
-@pytest.mark.parametrize("words", [["1", "--cuda", "12", "--cpu"], [], ["1", "--flavour", "y"]])
+@pytest.mark.parametrize(
+    "words", [["1", "--cuda", "12", "--cpu"], ["1", "2"], ["1", "--flavour", "y"]]
+)
 def test_wrong_usage(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["add", "jax", *words])

@@ -90,6 +90,39 @@ def test_each_family_has_a_project_with_an_image_for_cuda(
     assert any("-cuda" in row[0] for row in rows)
     assert {row[-1] for row in rows} == {"yes"}
     assert main(["--matrix", "new/matrix.yaml", "lock", "--check"]) == 0
+    assert main(["--matrix", "new/matrix.yaml", "lint"]) == 0
+    assert "facts none" not in Path("new/matrix.yaml").read_text()
+
+
+def test_all_families_fit_into_one_project(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [word for family in FAMILIES for word in ("--family", family)]
+    assert init(wheel, *words, "new") == 0
+    for command in ("lock", "render"):
+        assert main(["--matrix", "new/matrix.yaml", command, "--check"]) == 0
+    assert main(["--matrix", "new/matrix.yaml", "lint"]) == 0
+    capsys.readouterr()
+    assert main(["--matrix", "new/matrix.yaml", "list"]) == 0
+    cells = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert sum("-cuda" in cell for cell in cells) == len(FAMILIES)
+    for family in ("pytorch", "tensorflow", "jax"):
+        assert sum(cell.startswith(f"{family}-") and "-cpu-" in cell for cell in cells) == 1
+
+
+def test_a_family_has_the_variables_and_exceptions_of_dlimgs_own(wheel: Path) -> None:
+    assert init(wheel, "--family", "rapids", "--family", "vllm", "new") == 0
+    new, own = (
+        parse_matrix(path.read_text(), str(path))
+        for path in (Path("new/matrix.yaml"), ROOT / "matrix.yaml")
+    )
+    for name in ("rapids", "vllm"):
+        assert [each.variable for each in new.families[name].env] == [
+            each.variable for each in own.families[name].env
+        ]
+        assert new.families[name].platform == own.families[name].platform
+    ignored = {(entry.id, entry.about) for entry in new.ignored}
+    assert ignored == {("same-path", "*nvidia-cutlass-dsl-libs*"), ("system-library", "*numba*")}
+    stacks = new.stacks
+    assert stacks["cuda13.2-rapids"].exceptions == own.stacks["cuda13.2-rapids"].exceptions
 
 
 def test_nothing_is_installed_without_version_and_hash(started: Path) -> None:
