@@ -20,6 +20,9 @@ PROGRAM_MODE: Final = "755"
 # Name prefixes of CUDA's packages: another version under the same framework breaks it.
 CUDA_PACKAGES: Final = ("cuda-", "nvidia-")
 
+# Where the layout's own programs lie that are no commands.
+PROGRAMS: Final = "/usr/local/lib/dlimg"
+
 # Notes by which uv knows of packages in the image's environment, see overlay.sh.
 PACKAGES: Final = "/usr/local/lib/dlimg/packages"
 
@@ -100,6 +103,9 @@ LAYOUT_FILES: Final = (
     LayoutFile(template="overlay.sh", path="/usr/local/bin/dlimg-overlay", mode=PROGRAM_MODE),
     LayoutFile(template="find-overlay.sh", path="/usr/local/lib/dlimg/find-overlay"),
     LayoutFile(template="limit-threads.sh", path="/usr/local/lib/dlimg/limit-threads"),
+    LayoutFile(template="diagnosis.py", path=f"{PROGRAMS}/diagnosis.py"),
+    LayoutFile(template="driver.py", path=f"{PROGRAMS}/driver.py"),
+    LayoutFile(template="machine.py", path=f"{PROGRAMS}/machine.py"),
     LayoutFile(template="command.sh", path=COMMAND, mode=PROGRAM_MODE),
     LayoutFile(template="profile.sh", path="/etc/profile.d/dlimg.sh"),
     LayoutFile(template="python3.sh", path="/usr/local/bin/python3", mode=PROGRAM_MODE),

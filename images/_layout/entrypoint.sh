@@ -18,26 +18,16 @@ if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
 fi
 
 limit_threads
+
+# Names on stderr what will not work here. Only with DLIMG_STRICT=1 that ends the start.
+if [ "${DLIMG_QUIET:-}" != 1 ] || [ "${DLIMG_STRICT:-}" = 1 ]; then
+    /usr/local/lib/dlimg/python -BIS /usr/local/lib/dlimg/diagnosis.py || [ $? -ne 78 ] || exit 78
+fi
+
 find_overlay
 case $PATH in
     "$DLIMG_OVERLAY/bin:"*) ;;
     *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;
 esac
-
-# Only a CUDA image sets NVIDIA_VISIBLE_DEVICES; an empty list of devices means no GPU.
-gpu_is_wanted() {
-    case ${NVIDIA_VISIBLE_DEVICES:-none} in none | void) return 1 ;; esac
-    case ${CUDA_VISIBLE_DEVICES-all} in '' | -1) return 1 ;; esac
-    [ "${DLIMG_QUIET:-}" != 1 ]
-}
-
-gpu_is_visible() {
-    [ -e /dev/nvidiactl ] || [ -e /dev/nvidia0 ] || [ -e /dev/dxg ]
-}
-
-if gpu_is_wanted && ! gpu_is_visible; then
-    echo 'dlimg: this is a CUDA image and no NVIDIA GPU is visible in the container: start it with' \
-        '`docker run --gpus all ...`, or with `-e DLIMG_QUIET=1` if none is needed.' >&2
-fi
 
 exec "$@"

@@ -16,13 +16,13 @@ SERVERS = {"lab", "notebook", "server", "nbclassic", "labhub", "singleuser"}
 
 
 def read(path: str) -> str:
-    with open(path, errors="replace") as file:  # noqa: PTH123  # pathlib takes longer than this
+    with open(path, errors="replace") as file:  # pathlib takes longer than this
         return file.read()
 
 
 def server() -> str:
     """Return the pid of the entry point's process if it is a Jupyter server."""
-    for process in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+    for process in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = read(f"/proc/{process}/cmdline").split("\0")
             parent = read(f"/proc/{process}/stat").rpartition(")")[2].split()[1]

@@ -67,6 +67,10 @@ for image in /usr/local/lib/dlimg/packages/*/; do
     # uv edits this file when it replaces a package.
     [ -e "$packages/easy-install.pth" ] || : >"$packages/easy-install.pth"
     link "${image%/}" "$folder/packages"
+    # The image under which the packages here were installed: the entry point compares it.
+    if [ ! -e "$packages/dlimg.image" ] || [ -z "$own" ]; then
+        basename "$image" | write "$packages/dlimg.image"
+    fi
 done
 
 # Last: the environment is usable once these links exist.

@@ -11,6 +11,7 @@ import _verdict
 
 # How the users' environment finds the image's: images/_layout/overlay.sh writes it.
 START = "/opt/env/lib/python/site-packages/dlimg_start.py"
+IMAGE = re.compile(r"[0-9a-f]{12}\n")
 NOTE = re.compile(r"/usr/local/lib/dlimg/packages/[0-9a-f]+/[A-Z0-9_.]+\n")
 OVERLAY = re.compile(
     r"(import site; site\.addsitedir"
@@ -147,6 +148,8 @@ def is_byte_code(path: str) -> bool:
 def is_overlay(path: str) -> bool:
     """Return whether this file belongs to the link between the image's environments."""
     file = Path(path)
+    if file.name == "dlimg.image":
+        return bool(IMAGE.fullmatch(file.read_text(errors="replace")))
     if file.suffix not in {".pth", ".egg-link"}:
         return file.name == "dlimg_start.py" and str(file.resolve()) == START
     text = file.read_text(errors="replace")

@@ -1,0 +1,343 @@
+"""Run by the entry point: a sentence on stderr for each thing that will not work here, and why.
+
+With DLIMG_STRICT=1 the exit code is ABORT if there was anything to say. docs/vm.md has the table.
+"""
+
+import json
+import os
+import sys
+import time
+from _collections_abc import Iterator, Mapping
+
+sys.path.append("/usr/local/lib/dlimg")
+import driver
+import machine
+
+IMAGE = "/etc/dlimg/image.json"
+OVERLAY = "home/user/env"
+ABORT = 78
+MIB = 2**20
+GIB = 2**30
+SMALL_SHARED_MEMORY = 64 * MIB
+FEW_PROCESSES = 512
+# Frameworks whose data loaders hand over batches in shared memory.
+LOADERS = ("torch", "vllm")
+REFUSALS = {
+    4: "let this user read and write /dev/nvidia*",
+    15: "a GPU has fallen off the bus: read the kernel's log, then restart the machine",
+    16: "a GPU has to be reset, or the machine restarted",
+}
+MISMATCH = 18
+GIVE_GPUS = "start it with `--gpus all`, or by CDI with `--device nvidia.com/gpu=all`"
+NOT_NEEDED = "`-e DLIMG_QUIET=1` if no GPU is needed"
+WRITE_CDI = (
+    "write the CDI file anew on the host, `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
+)
+WHOLE_DRIVER = f"{WRITE_CDI}; NVIDIA_DRIVER_CAPABILITIES has to hold `compute,utility`"
+# Where the loader and hosts look for the driver.
+FOLDERS = (
+    f"usr/lib/{os.uname().machine}-linux-gnu",
+    *("usr/lib64", "usr/lib", "usr/local/nvidia/lib64"),
+)
+
+
+class Finding:
+    """A thing that will not work, and its remedy; `name` is for programs."""
+
+    def __init__(self, name: str, message: str, remedy: str) -> None:
+        self.name = name
+        self.message = message
+        self.remedy = remedy
+
+
+def findings(
+    image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
+) -> Iterator[Finding]:
+    """Yield all findings; the driver is asked while files are read."""
+    is_wanted = bool(image["cuda"]) and wants_gpu(environment)
+    question = driver.Question() if is_wanted and machine.device_files(root) else None
+    rest = list(machine_findings(image, environment, root))
+    if question:
+        answer = question.answer()
+        yield from driver_findings(image, answer, environment, root)
+    elif is_wanted:
+        yield from no_device(image, root)
+    yield from rest
+
+
+def wants_gpu(environment: Mapping[str, str]) -> bool:
+    """Return whether the container was not started without GPUs on purpose."""
+    devices = environment.get("NVIDIA_VISIBLE_DEVICES", "all")
+    return devices not in ("none", "void") and environment.get("CUDA_VISIBLE_DEVICES") not in (
+        "",
+        "-1",
+    )
+
+
+def no_device(image: Mapping[str, object], root: str) -> Iterator[Finding]:
+    """Yield why no GPU's device file is here."""
+    version = machine.kernel_driver(root)
+    if version:
+        message = f"the machine has NVIDIA driver {version}, and this container was given no GPU"
+        yield Finding("gpu-not-given", message, f"{GIVE_GPUS}; {NOT_NEEDED}")
+    elif machine.has_card(root):
+        floor = f" {at_least(image)} or newer" if at_least(image) else ""
+        message = "this machine has an NVIDIA GPU, and no driver of it runs"
+        remedy = f"install NVIDIA's driver{floor} on the host; the image has everything else"
+        yield Finding("no-driver", message, remedy)
+    else:
+        message = "this is a CUDA image, and neither an NVIDIA GPU nor its driver is visible"
+        remedy = f"{GIVE_GPUS}; else take a machine with a GPU or a `cpu` tag; {NOT_NEEDED}"
+        yield Finding("no-gpu", message, remedy)
+
+
+def driver_findings(
+    image: Mapping[str, object],
+    answer: driver.Answer,
+    environment: Mapping[str, str],
+    root: str = "/",
+) -> Iterator[Finding]:
+    """Yield what the driver's answer means for this image; the first fault hides the others."""
+    if answer.is_silent or answer.died:
+        yield no_answer(answer)
+    elif driver.CUDA in answer.missing:
+        yield does_not_load(answer.missing[driver.CUDA], root)
+    elif answer.refused:
+        yield refusal(*answer.refused, root)
+    elif is_mixed(answer, root):
+        yield mixed(answer.version, machine.kernel_driver(root))
+    elif is_too_old(image, answer):
+        message = (
+            f"driver {answer.version} is too old for CUDA {image['cuda']}, which needs "
+            f"{at_least(image)} or newer"
+        )
+        remedy = "update the driver on the host, or take the tag that `dlimg pick` names for it"
+        yield Finding("driver-too-old", message, remedy)
+    elif not answer.gpus:
+        message = f"NVIDIA's driver {answer.version} shows no GPU"
+        remedy = f"{GIVE_GPUS}; on the host, the kernel's log names a GPU that does not start"
+        yield Finding("driver-without-gpu", message, remedy)
+    else:
+        yield from gpu_findings(image, answer, environment, root)
+
+
+def no_answer(answer: driver.Answer) -> Finding:
+    """Return the finding for a driver whose libraries crash or hang."""
+    remedy = f"{WRITE_CDI}; if it stays, restart the host"
+    if answer.died:
+        message = f"NVIDIA's driver libraries crash when they are asked ({answer.died})"
+        return Finding("driver-crashes", message, remedy)
+    message = f"NVIDIA's driver has not answered for {driver.SECONDS:.0f} seconds"
+    remedy = "`nvidia-smi -pm 1` on the host keeps it loaded; if it stays, restart the host"
+    return Finding("driver-silent", message, remedy)
+
+
+def does_not_load(complaint: str, root: str) -> Finding:
+    """Return the finding for a CUDA library of the driver that is missing, or does not load."""
+    for folder in FOLDERS:
+        path = f"{root}{folder}/{driver.CUDA}"
+        if os.path.islink(path) and not os.path.exists(path):
+            message = (
+                f"/{folder}/{driver.CUDA} leads to {os.readlink(path)}, which does not exist: "
+                "the CDI file is of another driver"
+            )
+            return Finding("driver-stale", message, WRITE_CDI)
+        if os.path.exists(path):
+            message = f"the driver is mounted in part: {complaint}"
+            return Finding("driver-incomplete", message, WHOLE_DRIVER)
+    message = f"a GPU's device files are here, and the driver's {driver.CUDA} is not"
+    return Finding("driver-incomplete", message, WHOLE_DRIVER)
+
+
+def refusal(code: int, text: str, root: str) -> Finding:
+    """Return the finding for a driver that answers with an error."""
+    if code == MISMATCH:
+        return mixed("", machine.kernel_driver(root))
+    message = f"NVIDIA's driver refuses: {text}"
+    return Finding("driver-refuses", message, REFUSALS.get(code, "read the kernel's log"))
+
+
+def is_mixed(answer: driver.Answer, root: str) -> bool:
+    version = machine.kernel_driver(root)
+    return bool(version and answer.version) and version != answer.version
+
+
+def mixed(library: str, kernel: str) -> Finding:
+    """Return the finding for libraries of another driver than the kernel's."""
+    message = f"the driver's libraries are of another version than the kernel's module {kernel}"
+    if library:
+        message = f"the libraries are of driver {library}, and the kernel has {kernel}"
+    remedy = f"restart the host after an update of the driver, or {WRITE_CDI}"
+    return Finding("driver-mixed", message, remedy)
+
+
+def is_too_old(image: Mapping[str, object], answer: driver.Answer) -> bool:
+    """Return whether this driver cannot run the image's CUDA, also not by cuda-compat's library."""
+    floor = at_least(image)
+    if not (floor and answer.version) or numbers(answer.version) >= numbers(floor):
+        return False
+    return answer.cuda // 1000 < numbers(str(image["cuda"]))[0]
+
+
+def gpu_findings(
+    image: Mapping[str, object],
+    answer: driver.Answer,
+    environment: Mapping[str, str],
+    root: str,
+) -> Iterator[Finding]:
+    """Yield GPUs that do not answer or that the image has no code for."""
+    for index, gpu in enumerate(answer.gpus):
+        if gpu.fault:
+            message = f"GPU {index} does not answer: {gpu.fault}"
+            yield Finding("gpu-silent", message, "read the kernel's log, then restart the host")
+    architectures = image["gpu_architectures"]
+    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    known = [(index, gpu) for index, gpu in enumerate(answer.gpus) if gpu.capability]
+    foreign = [(i, gpu) for i, gpu in known if names and not has_code(names, gpu.capability)]
+    # Of several GPUs, the variable may have chosen those that work.
+    if foreign and (len(foreign) == len(known) or "CUDA_VISIBLE_DEVICES" not in environment):
+        index, gpu = foreign[0]
+        number = gpu.capability.replace(".", "")
+        message = (
+            f"GPU {index} ({gpu.name}, sm_{number}) is none that this build has code for: "
+            f"{' '.join(names)}"
+        )
+        remedy = f"take the tag that `dlimg pick --gpu '{gpu.name}'` names, or another GPU"
+        yield Finding("gpu-without-code", message, remedy)
+    files = machine.device_files(root)
+    if "nvidiactl" in files and "nvidia-uvm" not in files:
+        message = "the device file /dev/nvidia-uvm is missing, without which CUDA does not start"
+        remedy = f"`nvidia-modprobe -u -c=0` on the host, then {WRITE_CDI}"
+        yield Finding("device-missing", message, remedy)
+
+
+def has_code(architectures: list[str], capability: str) -> bool:
+    """Return whether one of these is machine code for this GPU, or PTX that it may compile."""
+    gpu = numbers(capability)
+    for name in architectures:
+        kind, _, digits = name.partition("_")
+        code = [int(digits[:-1]), int(digits[-1])]
+        if kind == "compute" and gpu >= code:
+            return True
+        if kind == "sm" and gpu[0] == code[0] and gpu >= code:
+            return True
+    return False
+
+
+def at_least(image: Mapping[str, object]) -> str:
+    stated = image["driver"]
+    return str(stated.get("at_least", "")) if isinstance(stated, dict) else ""
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
+def machine_findings(
+    image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
+) -> Iterator[Finding]:
+    """Yield what this container lacks, and what is wrong with its folders and its age."""
+    shared = machine.disk(f"{root}dev/shm")
+    uses_it = image["cuda"] or image["module"] in LOADERS
+    if shared and shared[0] <= SMALL_SHARED_MEMORY and uses_it:
+        size = f"{shared[0] // MIB} MB"
+        message = f"shared memory has {size}: data loaders and NCCL fail with `Bus error`"
+        yield Finding("small-shm", message, "start the container with `--shm-size 8g`")
+    yield from process_findings(root)
+    yield from disk_findings(environment, root)
+    yield from folder_findings(root)
+    yield from overlay_findings(image, environment, root)
+    yield from age_findings(image, time.strftime("%Y-%m-%d", time.gmtime()))
+
+
+def process_findings(root: str) -> Iterator[Finding]:
+    """Yield a limit of processes and threads that frameworks soon meet."""
+    most, present = machine.processes(root)
+    if most and most - present < FEW_PROCESSES:
+        message = f"this container may have {most} processes and threads, and has {present}"
+        yield Finding("few-pids", message, "start it with `--pids-limit 4096`, or -1 for no limit")
+        return
+    most = machine.user_processes(root)
+    if most and most < FEW_PROCESSES and os.geteuid():
+        message = f"this user may have {most} processes and threads"
+        yield Finding("few-pids", message, "start the container with `--ulimit nproc=-1`")
+
+
+def disk_findings(environment: Mapping[str, str], root: str) -> Iterator[Finding]:
+    """Yield disks that are nearly full: below 1 GiB, or a twentieth of smaller ones."""
+    home = environment.get("HOME", "").lstrip("/")
+    paths = ["", "tmp", home, "code", "data", "output", *of_data(root)]
+    seen = set()
+    for path in dict.fromkeys(paths):
+        space = machine.disk(f"{root}{path}")
+        number = os.stat(f"{root}{path}").st_dev if space else 0
+        if space and number not in seen and space[1] < min(GIB, space[0] // 20):
+            message = f"the disk of /{path} has {space[1] // MIB} MB left"
+            remedy = "make room on the host (`docker system df`), or mount a larger disk there"
+            yield Finding("disk-full", message, remedy)
+        seen.add(number)
+
+
+def of_data(root: str) -> list[str]:
+    return [path.lstrip("/") for path in machine.mounted_folders(root)]
+
+
+def folder_findings(root: str) -> Iterator[Finding]:
+    """Yield mounted folders that this user cannot write to."""
+    for path in of_data(root):
+        if not os.access(f"{root}{path}", os.W_OK):
+            owner = os.stat(f"{root}{path}").st_uid
+            message = (
+                f"/{path} is mounted, belongs to user {owner}, and user {os.geteuid()} "
+                "cannot write there"
+            )
+            remedy = 'start with `--user "$(id -u):$(id -g)"` of its owner, or mount it with `:ro`'
+            yield Finding("folder-not-writable", message, remedy)
+
+
+def overlay_findings(
+    image: Mapping[str, object], environment: Mapping[str, str], root: str
+) -> Iterator[Finding]:
+    """Yield an environment whose packages were installed under another image's."""
+    own = f"tmp/home-{os.geteuid()}/env"
+    given = environment.get("DLIMG_OVERLAY", "").strip("/")
+    for path in dict.fromkeys((given or OVERLAY, OVERLAY, own)):
+        folder = f"{root}{path}/lib/python{image['python']}/site-packages"
+        made_by = machine.text_of(f"{folder}/dlimg.image")
+        packages = [name for name in machine.names_in(folder) if name.endswith(".dist-info")]
+        if packages and made_by and made_by != image["packages"]:
+            message = (
+                f"the {len(packages)} packages in /{path} were installed under another image, and "
+                "come before this one's"
+            )
+            remedy = f"`dlimg-reset` empties it; or use another: `-e DLIMG_OVERLAY=/{path}2`"
+            yield Finding("other-overlay", message, remedy)
+
+
+def age_findings(image: Mapping[str, object], today: str) -> Iterator[Finding]:
+    """Yield a part of the image that gets no security fixes any more."""
+    ends = image["end_of_life"]
+    for end in ends if isinstance(ends, list) else []:
+        if today > end["day"]:
+            message = f"{end['part']} in this image has had no security fixes since {end['day']}"
+            remedy = "take a newer tag; the old one stays as it is, for what has to be repeated"
+            yield Finding("end-of-life", message, remedy)
+            return
+
+
+def main() -> None:
+    try:
+        with open(IMAGE, encoding="utf-8") as file:
+            found = list(findings(json.load(file), os.environ))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong here must not stop the command
+        print(f"dlimg: this container could not be examined: {error!r}", file=sys.stderr)
+        return
+    for finding in found:
+        print(f"dlimg: {finding.message}\n  hint: {finding.remedy}", file=sys.stderr)
+    if found and os.environ.get("DLIMG_STRICT") == "1":
+        print("dlimg: DLIMG_STRICT=1: the command was not started", file=sys.stderr)
+        sys.exit(ABORT)
+
+
+if __name__ == "__main__":
+    main()
