@@ -12,6 +12,7 @@ from dlimg.host.interrupt import interruptible
 from dlimg.model import BuiltImage, Evidence
 from dlimg.publish.attach import AttachSettings, attach_documents
 from dlimg.publish.existing_image import ExistingImage, verify_existing_image
+from dlimg.publish.layer_lint import lint_layers
 from dlimg.publish.manifest_identity import is_recorded, layers_match_config, record_manifest
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, CheckRunner, Standing, check_policy
 from dlimg.publish.push_source import ImageSources, PushSource, current_digest, open_source, push
@@ -80,7 +81,7 @@ def publish(
         if standing == NOT_TESTED_ON_GPU:
             _refuse_to_replace_tested(destination)
         with open_source(built, sources, standing) as source:
-            image = _publish_immutable(destination, source, sources)
+            image = _publish_immutable(destination, source, sources, cell)
             proof = built, evidence
             if not _is_source(destination, image, source):
                 existing = ExistingImage(
@@ -140,7 +141,7 @@ def _refuse_to_replace_tested(destination: Destination) -> None:
 
 
 def _publish_immutable(
-    destination: Destination, source: PushSource, sources: ImageSources
+    destination: Destination, source: PushSource, sources: ImageSources, cell: str
 ) -> Manifest:
     """Return the manifest under the immutable name: the source's, complete, or another image's.
 
@@ -148,6 +149,7 @@ def _publish_immutable(
     """
     current = find_manifest(destination.repository, destination.names.tag)
     if current is None:
+        lint_layers(source, sources.store, state=destination.state, where=cell)
         return _push(destination, source, sources)
     if not _is_source(destination, current, source):
         return current

@@ -1,5 +1,7 @@
 """Publishing fake images of the store, with evidence of one plain check."""
 
+import io
+import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,16 @@ from tests.support.fake_registry import FakeRegistry, sha256
 
 CHECK = Check(name="a", path="a.py", script="", sha256="1", proves="")
 KEY = "1" * 64
+
+
+def layer_bytes(content: bytes, *, uid: int = 0, gid: int = 0) -> bytes:
+    """A layer, not packed, with one file of this content and owner."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("opt/content")
+        entry.size, entry.uid, entry.gid = len(content), uid, gid
+        archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
 
 
 def layer(store: Store, content: bytes) -> Layer:

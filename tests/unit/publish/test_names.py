@@ -30,11 +30,12 @@ from tests.support.publishing import (
     an_image,
     built_of,
     evidence_of,
+    layer_bytes,
     published,
 )
 
 NAME = "team/jax"
-LAYERS = (b"one", b"two", b"three")
+LAYERS = tuple(layer_bytes(content) for content in (b"one", b"two", b"three"))
 CUDA = "cuda13.2"
 
 
@@ -367,7 +368,7 @@ def test_a_blob_with_a_wrong_length_is_sent_again(
     image = an_image(store, *LAYERS)
     path = f"HEAD /v2/{NAME}/blobs/{sha256(LAYERS[2])}"
     fake.odd[path] = [Answer(headers={"Content-Length": "4"}) for _ in range(9)]
-    with pytest.raises(NetworkFailure, match=f"{sha256(LAYERS[2])} \\(5 bytes\\)"):
+    with pytest.raises(NetworkFailure, match=f"{sha256(LAYERS[2])} \\(10,240 bytes\\)"):
         published(fake, store, home, image)
     assert tags(fake) == {}
 

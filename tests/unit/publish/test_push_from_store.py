@@ -21,9 +21,9 @@ from dlimg.registry.referrers import list_referrers
 from dlimg.store.store import Store
 from tests.support import samples
 from tests.support.fake_registry import Answer, FakeRegistry, running, sha256
-from tests.support.publishing import an_image, published
+from tests.support.publishing import an_image, layer_bytes, published
 
-SHARED = [bytes([number]) * (4_000_000 + number) for number in range(3)]
+SHARED = [layer_bytes(bytes([number]) * (4_000_000 + number)) for number in range(3)]
 
 
 @pytest.fixture(autouse=True)
