@@ -19,6 +19,8 @@ CUDNN_PACKAGES: Final = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12", "nvidia-cudnn
 # 1980, and one day later that holds in every time zone.
 EPOCH: Final = 315_619_200
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
+# The group `users` of Debian and Ubuntu.
+USERS_GROUP: Final = 100
 
 
 # OCI's names of the CPU architectures that wheels are made for.
@@ -145,6 +147,34 @@ class EndOfLife:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageUser:
+    """The user that an image runs as: its account's name, numbers and home."""
+
+    name: str = "user"
+    number: int = 1000
+    group: int = USERS_GROUP
+    home: str = "/home/user"
+
+    @property
+    def numbers(self) -> str:
+        """`1000:100`, which a cluster compares with root's without reading the image."""
+        return f"{self.number}:{self.group}"
+
+    @property
+    def overlay(self) -> str:
+        """The environment that this user installs packages into."""
+        return f"{self.home}/env"
+
+    @property
+    def own_group(self) -> str:
+        """The name of a group that is made for the user; empty for the distribution's `users`."""
+        return "" if self.group == USERS_GROUP else self.name
+
+
+DEFAULT_USER: Final = ImageUser()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Framework:
     """A framework's properties for images and checks, from its framework.yaml.
 
@@ -182,7 +212,8 @@ class Cell:
     the reason for a cuDNN that the framework's own pin excludes, or empty. `paired_packages` are
     names, `additions` the project's own system packages, ports, files and exceptions. `indexes`
     are those that its packages are routed to. `driver_floor` is None for a CPU or an unknown CUDA;
-    `ends_of_life` has the known days, the earliest first.
+    `ends_of_life` has the known days, the earliest first. `user` is the account that the image
+    runs as.
     """
 
     family: str
@@ -210,6 +241,7 @@ class Cell:
     indexes: tuple[NamedIndex, ...] = ()
     driver_floor: DriverFloor | None = None
     ends_of_life: tuple[EndOfLife, ...] = ()
+    user: ImageUser = DEFAULT_USER
 
     @property
     def id(self) -> str:

@@ -18,7 +18,7 @@ from dlimg.checks.header import ANY_USER, AS_ROOT, EMPTY_HOME, NETWORK, READ_ONL
 from dlimg.checks.inputs import CheckInputs
 from dlimg.checks.verdicts import GPU_CHECK
 from dlimg.image_files import ImageFiles
-from dlimg.model import Check
+from dlimg.model import DEFAULT_USER, Check, ImageUser
 
 ROOT: Final = "/tmp/dlimg"  # noqa: S108 -- in a container of our own
 WORK: Final = f"{ROOT}/work"
@@ -27,7 +27,7 @@ SOME_USER: Final = "12345:0"
 # Compilers write shared objects to /tmp and load them, so it is executable; it counts as memory.
 SCRATCH: Final[Mapping[str, str]] = {"/tmp": "rw,exec,nosuid,nodev,mode=1777,size=1g"}  # noqa: S108
 # An empty volume over the home of the image's user, as clusters mount one.
-HOME: Final[Mapping[str, str]] = {"/home/user": "rw,exec,nosuid,nodev,uid=1000,gid=100,size=1g"}
+_HOME: Final = "rw,exec,nosuid,nodev,uid={user.number},gid={user.group},size=1g"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,11 @@ def group_by_kind(checks: Sequence[Check]) -> tuple[tuple[ContainerKind, tuple[C
     return tuple((kind, tuple(members)) for kind, members in groups.items())
 
 
-def container_options(kind: ContainerKind) -> Mapping[str, Any]:
-    """Return the engine's options for a container of this kind, besides the common ones."""
+def container_options(kind: ContainerKind, user: ImageUser = DEFAULT_USER) -> Mapping[str, Any]:
+    """Return the engine's options for a container of this kind, besides the common ones.
+
+    `user` is the image's.
+    """
     options: dict[str, Any] = {}
     if not kind.has_network:
         options["network_mode"] = "none"
@@ -69,7 +72,7 @@ def container_options(kind: ContainerKind) -> Mapping[str, Any]:
         case container if container == AS_ROOT:
             options["user"] = "0:0"
         case container if container == EMPTY_HOME:
-            options["tmpfs"] = dict(HOME)
+            options["tmpfs"] = {user.home: _HOME.format(user=user)}
         case _:
             pass
     return options

@@ -107,10 +107,6 @@ LAYOUT: Final = "layout.json"
 LAYOUT_PATH: Final = f"/tmp/dlimg/{LAYOUT}"  # noqa: S108
 HISTORY: Final = "history.json"
 HISTORY_PATH: Final = f"/tmp/dlimg/{HISTORY}"  # noqa: S108
-# The user that images/_layout/Dockerfile.j2 creates.
-USER: Final[Mapping[str, str]] = MappingProxyType(
-    {"user": "user", "uid": "1000", "gid": "100", "home": "/home/user"}
-)
 NOTHING_SET: Final[Mapping[str, object]] = MappingProxyType({})
 
 
@@ -147,7 +143,6 @@ def make_inputs(
     form; `reference` is what this machine can compare it with.
     """
     known = reference or ReferenceData()
-    owner = (int(USER["uid"]), int(USER["gid"]))
     return CheckInputs(
         environment={
             "DLIMG_CELL": cell_json(planned),
@@ -161,7 +156,7 @@ def make_inputs(
             ),
         },
         files={
-            LAYOUT: tree_text(planned.image.cell, planned.image.lock, known.layout, owner).encode(),
+            LAYOUT: tree_text(planned.image.cell, planned.image.lock, known.layout).encode(),
             LOCK: lock_json(planned.image.lock, known.records).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
@@ -212,7 +207,10 @@ def cell_json(planned: PlannedImage) -> str:
         "paired_packages": paired,
         "companions": paired,  # the old name, until the next release
         "architectures": " ".join(cell.architectures),
-        **USER,
+        "user": cell.user.name,
+        "uid": str(cell.user.number),
+        "gid": str(cell.user.group),
+        "home": cell.user.home,
         "key": planned.key,
         "base": planned.base.identity,
         "base-source": str(planned.base.source),

@@ -335,7 +335,7 @@ def _container_spec(run: _Run, kind: ContainerKind, members: Sequence[Check]) ->
 
     return ContainerSpec(
         digest=run.built.digest,
-        options={**common, **container_options(kind)},
+        options={**common, **container_options(kind, run.built.planned.image.cell.user)},
         files=run.files,
         has_device=device is not None,
         memory=settings.memory,

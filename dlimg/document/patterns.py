@@ -111,6 +111,16 @@ IMAGE_PATH: Final = Pattern(
 FILE_MODE: Final = Pattern(
     r"0?[4-7][0-7][0-7]", "the mode of a file", 'write it in quotes, e.g. "644" or "755"'
 )
+ACCOUNT: Final = Pattern(
+    r"[a-z][a-z0-9_-]{0,31}",
+    "the name of an account",
+    "use small letters, digits, '_' or '-', 32 at most, a letter first",
+)
+HOME: Final = Pattern(
+    r"(?:/home)?/[A-Za-z0-9_][A-Za-z0-9._-]{0,63}",
+    "a home",
+    "write /home/NAME, or a folder of its own such as /workspace",
+)
 PACKAGE: Final = Pattern(_PACKAGE, "the name of a package", "")
 # dlimg needs the name; the solver checks the rest when the cell is locked.
 REQUIREMENT: Final = Pattern(

@@ -151,6 +151,7 @@ class CellFactory:
             indexes=self.indexes[axis_values["accelerator"]],
             driver_floor=driver_floor(self.facts, stack.cuda) if stack else None,
             ends_of_life=self._ends_of_life(system.distribution, python if managed else ""),
+            user=family.user,
         )
 
     def _ends_of_life(self, distribution: str, python: str) -> tuple[EndOfLife, ...]:

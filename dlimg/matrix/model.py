@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from dlimg.additions import CheckException, PathException, ProjectFile
 from dlimg.errors import Problem
-from dlimg.model import EnvVar, StackException
+from dlimg.model import DEFAULT_USER, EnvVar, ImageUser, StackException
 
 AXES: Final = ("version", "accelerator", "python", "os", "flavour")
 # An exclude may also choose by what these derived values of a cell are.
@@ -144,7 +144,8 @@ class Family:
     version. An axis `python` without values has the Pythons of the distributions. `leaders` maps
     a stack to the version of its leader that these images follow. `lines` has the line of each
     key and axis. Besides the axes, `axes` has the values of `cudnn` that its stacks offer.
-    `platform` is another than the matrix's if its wheels need a newer glibc, or empty.
+    `platform` is another than the matrix's if its wheels need a newer glibc, or empty. `user` is
+    the matrix's, apart from what the family states.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Family:
     overrides: tuple[CudnnOverride, ...] = ()
     platform: str = ""
     additions: StatedAdditions = NO_STATED_ADDITIONS
+    user: ImageUser = DEFAULT_USER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

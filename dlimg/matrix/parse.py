@@ -41,11 +41,12 @@ from dlimg.matrix.selectors import (
     read_selector,
     values_by_axis,
 )
-from dlimg.model import CPU, EnvVar, StackException
+from dlimg.matrix.user import read_user
+from dlimg.model import CPU, DEFAULT_USER, EnvVar, ImageUser, StackException
 
 KEYS: Final = (
     *("framework", "axes", "packages", "paired_packages", "leaders"),
-    *("defaults", "env", "exclude", "aliases", "override", "platform"),
+    *("defaults", "env", "exclude", "aliases", "override", "platform", "user"),
     *ADDITION_KEYS,
 )
 # `os` has all operating systems where it is not named, `python` those of the distributions.
@@ -73,13 +74,14 @@ _UNSAFE_VALUE: Final = r"(?i:.*[a-z][a-z0-9+.-]*://[^\s/:@]*:[^\s/@]+@.*)"
 class _Axes:
     """The values of axes, and the line of each; `cudnn` are the choices on each accelerator.
 
-    `arch` is the CPU architecture of the matrix.
+    `arch` is the CPU architecture of the matrix, `user` its user.
     """
 
     values: Mapping[str, tuple[str, ...]]
     lines: Mapping[str, int]
     cudnn: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     arch: str = ""
+    user: ImageUser = DEFAULT_USER
 
 
 def _read_axes(form: Validator, node: Node | None, owner: str) -> _Axes:
@@ -127,6 +129,7 @@ def read_family(form: Validator, name: str, node: Node, shared: _Axes) -> Family
         overrides=read_overrides(form, table.get("override"), axes, subject),
         platform=_family_platform(form, table.get("platform"), subject, shared.arch),
         additions=read_additions(form, table, axes, subject),
+        user=read_user(form, table.get("user"), f"the user of {subject}", shared.user),
     )
 
 
@@ -285,6 +288,7 @@ TOP: Final = (
     "licenses",
     "platform",
     "compression",
+    "user",
     "operating_systems",
     "stacks",
     "indexes",
@@ -371,7 +375,8 @@ def _read_entries(form: Validator, top: Mapping[str, Node], arch: str) -> _Entri
     stacks, bad_stacks = _named_entries(form, top.get("stacks"), "stacks", _stack)
     cudnn = {CPU: (NO_CUDNN,)} | {name: stack.cudnn for name, stack in stacks.items()}
     shared = _shared_axes(form, top.get("axes"), tuple(systems))
-    axes = replace(shared, cudnn=cudnn, arch=arch)
+    user = read_user(form, top.get("user"), "the user of the matrix", DEFAULT_USER)
+    axes = replace(shared, cudnn=cudnn, arch=arch, user=user)
     closed = {"os": systems, "accelerator": (*stacks, CPU), "flavour": FLAVOURS}
     read = partial(_family, axes, closed)
     families, unsound = _named_entries(form, top.get("families"), "families", read)

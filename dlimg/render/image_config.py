@@ -16,7 +16,6 @@ from dlimg.model import Cell, EnvVar, Flavour, Framework
 SECOND: Final = 1_000_000_000  # in nanoseconds, the unit of engines
 
 SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-USER: Final = "user"
 WORKDIR: Final = "/code"
 SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 ENTRYPOINT: Final = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
@@ -103,7 +102,7 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
         env=tuple(f"{variable.name}={variable.value}" for variable in variables),
         labels=dict(labels),
         workdir=WORKDIR,
-        user=USER,
+        user=cell.user.numbers,
         entrypoint=ENTRYPOINT,
         cmd=JUPYTER if is_notebook else ("bash",),
         exposed=tuple(sorted({*notebook, *cell.additions.ports})),
@@ -169,14 +168,14 @@ def _layout_variables(cell: Cell) -> list[EnvVar]:
     if cell.is_cuda:
         search_path = f"{search_path}:{DRIVER_COMMANDS}"
     values = {
-        "PATH": f"/home/user/env/bin:/opt/env/bin:{search_path}",
-        "DLIMG_OVERLAY": "/home/user/env",
+        "PATH": f"{cell.user.overlay}/bin:/opt/env/bin:{search_path}",
+        "DLIMG_OVERLAY": cell.user.overlay,
         "PIP_CONSTRAINT": "/etc/dlimg/constraints.txt",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONUNBUFFERED": "1",
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "USER": USER,
+        "USER": cell.user.name,
         "SHELL": "/bin/bash",  # for terminals of Jupyter
     }
     if cell.is_cuda:

@@ -30,6 +30,23 @@ PACKAGES: Final = "/usr/local/lib/dlimg/packages"
 COMMANDS: Final = "/usr/local/bin"
 COMMAND: Final = "/usr/local/lib/dlimg/command"
 
+# Folders of the user's home below which hosts and users mount caches and settings: a mount point
+# that is not there is made by the engine and is root's, with every folder above it. A fresh named
+# volume has the owner of the folder that it is mounted on.
+HOME_FOLDERS: Final = (
+    ".cache",
+    ".cache/huggingface",
+    ".cache/huggingface/hub",
+    ".cache/pip",
+    ".cache/torch",
+    ".cache/torch/hub",
+    ".cache/uv",
+    ".config",
+    ".keras",
+    ".local",
+    ".local/share",
+)
+
 EXACT: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==")
 
 

@@ -21,6 +21,7 @@ from dlimg.render.layout import (
     COMMAND,
     COMMANDS,
     DPKG_SETTINGS,
+    HOME_FOLDERS,
     LAYOUT_FILES,
     PLAIN_MODE,
     PROGRAM_MODE,
@@ -67,8 +68,8 @@ def layout_tree(cell: Cell, lock: Lock, templates: jinja2.Environment) -> tuple[
     return tuple(sorted(nodes, key=lambda node: node.path))
 
 
-def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node], owner: tuple[int, int]) -> str:
-    """Return the paths as JSON for a check; `owner` is uid and gid of the image's user."""
+def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node]) -> str:
+    """Return the paths as JSON for a check, with the numbers and the home of the image's user."""
     rows = [{key: value for key, value in asdict(node).items() if value} for node in nodes]
     tree = {
         "nodes": rows,
@@ -76,7 +77,8 @@ def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node], owner: tuple[int, i
         "commands": [COMMANDS, COMMAND],
         "managed_python": cell.managed_python,
         "notes": packages_folder(lock),
-        "user": owner,
+        "user": (cell.user.number, cell.user.group),
+        "home": cell.user.home.removeprefix("/"),
     }
     return json.dumps(tree, sort_keys=True)
 
@@ -111,6 +113,9 @@ def _environment(cell: Cell) -> Iterator[Node]:
     """Yield the empty environment, as `venv` makes it, and the user's folders."""
     for path in WRITABLE:
         yield _folder(path, mode=WRITABLE_MODE, owner="user")
+    home = cell.user.home.removeprefix("/")
+    for path in (home, *(f"{home}/{name}" for name in HOME_FOLDERS)):
+        yield _folder(path, owner="user")
     yield _folder(f"{ENVIRONMENT}/include/python{cell.python}")
     yield _folder(f"{ENVIRONMENT}/lib/python/site-packages")
     python = re.escape(interpreter_path(cell))

@@ -5,7 +5,7 @@
 
 find_overlay
 name=${0##*/}
-for folder in "$DLIMG_OVERLAY" /home/user/env /opt/env; do
+for folder in "$DLIMG_OVERLAY" {{ cell.user.overlay }} /opt/env; do
     if [ -x "$folder/bin/$name" ]; then
         exec "$folder/bin/$name" "$@"
     fi

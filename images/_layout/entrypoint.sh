@@ -10,11 +10,25 @@ USER=$(id -un 2>/dev/null) || USER=$user_id
 LOGNAME=$USER
 export USER LOGNAME
 
+# Links what is mounted below the image's home, such as a model cache, into another home.
+link_mounts() {
+    image_home={{ cell.user.home }}
+    while read -r _ mount _; do
+        case $mount in
+            "$image_home"/env | "$image_home"/env/*) continue ;;
+            "$image_home"/*) link=$HOME/${mount#"$image_home"/} ;;
+            *) continue ;;
+        esac
+        [ -e "$link" ] || { mkdir -p "${link%/*}" && ln -s "$mount" "$link"; } 2>/dev/null
+    done </proc/self/mounts
+}
+
 # A user without a home, or with one on a read-only disk, gets one under /tmp.
 if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
     HOME=/tmp/home-$user_id
     mkdir -p -m 700 "$HOME" 2>/dev/null
     export HOME
+    link_mounts
 fi
 
 limit_threads

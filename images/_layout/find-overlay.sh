@@ -5,7 +5,7 @@
 interpreter=/usr/local/lib/dlimg/python
 
 find_overlay() {
-    export DLIMG_OVERLAY="${DLIMG_OVERLAY:-/home/user/env}"
+    export DLIMG_OVERLAY="${DLIMG_OVERLAY:-{{ cell.user.overlay }}}"
     if is_usable "$DLIMG_OVERLAY" || make_overlay "$DLIMG_OVERLAY"; then
         return 0
     fi

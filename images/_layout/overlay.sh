@@ -42,7 +42,7 @@ mkdir -p "$folder"
 printf 'home = %s\ninclude-system-site-packages = false\nversion = %s\nmade-by = dlimg\n' \
     "${interpreter%/*}" "${python#python}" | write "$folder/pyvenv.cfg"
 mkdir -p "$folder/bin" "$packages"
-for below in /home/user/env /opt/env; do
+for below in {{ cell.user.overlay }} /opt/env; do
     [ "$below" = "$folder" ] || echo "import site; site.addsitedir('$below/lib/$python/site-packages')"
 done | write "$packages/dlimg.pth"
 [ -e "$folder/pip.conf" ] || write "$folder/pip.conf" </opt/env/pip.conf

@@ -11,6 +11,8 @@ import sys
 from _collections_abc import Iterable, Iterator, MutableMapping
 
 IMAGE = "/opt/env"
+IMAGE_HOME = "{{ cell.user.home }}"
+MOUNTS = "/proc/self/mounts"
 ENVIRONMENT = "/etc/dlimg/environment"
 PACKAGES = "/usr/local/lib/dlimg/packages"
 OVERLAY_COMMAND = "/usr/local/bin/dlimg-overlay"
@@ -74,6 +76,7 @@ def set_home(environment: MutableMapping[str, str]) -> None:
         os.mkdir(own, mode=0o700)
     if os.stat(own).st_uid == user:
         environment["HOME"] = own
+        link_mounts(own)
         for name in ("USER", "LOGNAME"):
             environment.setdefault(name, str(user))
 
@@ -89,6 +92,18 @@ def load_host_driver(environment: MutableMapping[str, str], root: str = "/") -> 
             for name in (DRIVER, MANAGEMENT):
                 is_loaded(f"{root}{folder}/{name}")
             return
+
+
+def link_mounts(own: str, image_home: str = IMAGE_HOME, mounts: str = MOUNTS) -> None:
+    """Link what is mounted below the image's home, such as a model cache, into another home."""
+    with open(mounts, encoding="utf-8", errors="replace") as lines:
+        points = [line.split(" ", 2)[1] for line in lines]
+    for point in points:
+        name = point.removeprefix(f"{image_home}/")
+        link = f"{own}/{name}"
+        if name != point and name.partition("/")[0] != "env" and not os.path.exists(link):
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            os.symlink(point, link)
 
 
 def set_variables(environment: MutableMapping[str, str], path: str = ENVIRONMENT) -> None:

@@ -30,7 +30,7 @@ def claims(image: Image, expected: Expected) -> Claims:
     mode, owner = HIDDEN
     return {
         "etc/passwd": file(about(users, expected)),
-        "etc/group": file(about(groups)),
+        "etc/group": file(about(groups, expected)),
         "etc/shadow": file(about(passwords), modes=(mode,), owner=owner),
         "etc/gshadow": file(about(group_passwords), modes=(mode,), owner=owner),
         "etc/subuid": file(about(ranges, expected, "etc/subuid")),
@@ -79,10 +79,13 @@ def foreign_account(image: Image, row: list[str]) -> Iterator[str]:
         yield f"no package names the account {name}"
 
 
-def groups(image: Image) -> Iterator[str]:
-    """Yield groups that neither base-passwd nor a package has, and groups with members."""
+def groups(image: Image, expected: Expected) -> Iterator[str]:
+    """Yield groups that neither base-passwd nor a package has, and groups with members.
+
+    The image's user may have a group of its own name.
+    """
     entries = rows(image.text("etc/group"))
-    known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
+    known = known_groups(image, expected)
     yield from repeated(entries, 0, "group")
     yield from repeated(entries, 2, "gid")
     for row in entries:
@@ -96,9 +99,17 @@ def groups(image: Image) -> Iterator[str]:
             yield f"the group {name} has members: {members}"
         elif name in known:
             if gid != known[name]:
-                yield f"the group {name} is not as base-passwd brought it"
+                yield f"the group {name} is not as base-passwd or the layout made it"
         elif not (gid.isdecimal() and int(gid) in SYSTEM and is_named_by_package(image, name)):
             yield f"no package names the group {name}"
+
+
+def known_groups(image: Image, expected: Expected) -> dict[str, str]:
+    """Return the numbers by name of base-passwd's groups, and of one that the layout made."""
+    known = {row[0]: row[2] for row in rows(image.text(f"{MASTER}/group.master"))}
+    return (
+        known if expected["gid"] in known.values() else {**known, expected["user"]: expected["gid"]}
+    )
 
 
 def passwords(image: Image) -> Iterator[str]:

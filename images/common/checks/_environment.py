@@ -18,7 +18,6 @@ from _tag import normal
 
 ENVIRONMENT = "opt/env"
 PACKAGES = f"{ENVIRONMENT}/lib/python/site-packages"
-OVERLAY = "home/user/env"
 MAKES_OVERLAY = "usr/local/bin/dlimg-overlay"
 # What `python -m venv` puts beside the links, whatever is installed later.
 OF_VENV = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
@@ -33,7 +32,8 @@ class Layout(NamedTuple):
 
     `cuda_home` is empty without a toolkit, `managed_python` where the distribution's is taken.
     `commands` is where each command of a wheel has a link, and what that leads to; `notes` the
-    folder with a link to each wheel's metadata. Both are empty where the layout has none.
+    folder with a link to each wheel's metadata. Both are empty where the layout has none. `user`
+    are the numbers of the image's user, `home` is the path of their home.
     """
 
     nodes: list[dict[str, str]]
@@ -42,6 +42,7 @@ class Layout(NamedTuple):
     user: tuple[int, int]
     commands: tuple[str, str] = ("", "")
     notes: str = ""
+    home: str = "home/user"
 
 
 def read() -> Layout:
@@ -57,6 +58,7 @@ def read() -> Layout:
             user=tuple(content["user"]),
             commands=tuple(content.get("commands") or ("", "")),
             notes=str(content.get("notes") or ""),
+            home=str(content.get("home") or "home/user").strip("/"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         return _verdict.fail(f"DLIMG_LAYOUT: {path} is no layout: {error!r}")
@@ -186,17 +188,17 @@ def of_venv(image: Image) -> Claims:
 
 def of_home(image: Image, layout: Layout) -> Claims:
     """Return claims for the user's home: the skeleton's files and the overlay."""
-    home = OVERLAY.rpartition("/")[0]
+    home, overlay = layout.home, f"{layout.home}/env"
     by_path: Claims = {home: folder(owner=layout.user)}
     skeleton = [name for name in image.names(SKELETON) if image.is_packaged(f"{SKELETON}/{name}")]
     for name in skeleton:
         by_path[f"{home}/{name}"] = copy(
             image, f"{home}/{name}", f"{SKELETON}/{name}", owner=layout.user
         )
-    if OVERLAY not in image.tree.entries:
+    if overlay not in image.tree.entries:
         return by_path
-    for name, text in made(image, image.text(MAKES_OVERLAY), OVERLAY).items():
-        path = f"{OVERLAY}/{name}".rstrip("/")
+    for name, text in made(image, image.text(MAKES_OVERLAY), overlay).items():
+        path = f"{overlay}/{name}".rstrip("/")
         if text is None:
             by_path[path] = folder(owner=layout.user)
         elif text.startswith(LINK):

@@ -7,16 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import _tag
 import _verdict
 
 # How the users' environment finds the image's: images/_layout/overlay.sh writes it.
 START = "/opt/env/lib/python/site-packages/dlimg_start.py"
 IMAGE = re.compile(r"[0-9a-f]{12}\n")
 NOTE = re.compile(r"/usr/local/lib/dlimg/packages/[0-9a-f]+/[A-Z0-9_.]+\n")
-OVERLAY = re.compile(
-    r"(import site; site\.addsitedir"
-    r"\('/(home/user|opt)/env/lib/python3\.[0-9]+/site-packages'\)\n)+"
-)
+SITE = r"import site; site\.addsitedir\('{0}/env/lib/python3\.[0-9]+/site-packages'\)\n"
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
@@ -159,4 +157,9 @@ def is_overlay(path: str) -> bool:
         "dlimg_start.pth": text == "import dlimg_start; dlimg_start.main()\n",
         "easy-install.pth": not text,
     }
-    return known.get(file.name) or bool(file.name == "dlimg.pth" and OVERLAY.fullmatch(text))
+    sites = "|".join(
+        SITE.format(re.escape(place)) for place in (_tag.cell().get("home"), "/opt") if place
+    )
+    return known.get(file.name) or bool(
+        file.name == "dlimg.pth" and re.fullmatch(f"({sites})+", text)
+    )

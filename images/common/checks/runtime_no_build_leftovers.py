@@ -19,7 +19,7 @@ import _tag
 import _verdict
 
 OURS = "tmp/dlimg"
-HOME = r"(home/[^/]+|root|code|data|output)"
+HOME = r"(home/)?[^/]+"
 LEFT = {
     "a package list": r"var/lib/apt/lists/.+|var/cache/apt/[^/]+\.bin",
     "a package": r"var/cache/apt/archives/.+\.deb|(var|home|code|data|output)/.+\.whl",

@@ -14,14 +14,17 @@ import _confined
 import _tag
 import _verdict
 
-PLACES = ("/", "/code", "/data", "/output", "/home/user", "/opt/env", "/usr", "/var/tmp")  # noqa: S108
+PLACES = ("/", "/code", "/data", "/output", "/opt/env", "/usr", "/var/tmp")  # noqa: S108
 
 
 def main(places: tuple[str, ...] = PLACES) -> None:
     expected = _tag.cell()
     if not expected:
         _verdict.not_run("DLIMG_CELL is not set: this is no image")
-    is_open = [place for place in places if not os.statvfs(place).f_flag & os.ST_RDONLY]
+    home = expected.get("home", "")
+    is_open = [
+        place for place in (*places, home) if place and not os.statvfs(place).f_flag & os.ST_RDONLY
+    ]
     if is_open:
         _verdict.not_run(f"this container is not read-only: {', '.join(is_open)}")
     _confined.judge(_confined.faults())

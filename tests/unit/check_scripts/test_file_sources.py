@@ -482,6 +482,6 @@ def test_the_layout_holds_every_file_that_templates_and_lock_make() -> None:
         assert node.sha256 == hashlib.sha256(cell_file.text.encode()).hexdigest()
     assert nodes["etc/dlimg"].kind == "folder"
     assert "etc" not in nodes
-    answer = json.loads(tree_text(cell, lock, tuple(nodes.values()), (1000, 100)))
-    assert answer["user"] == [1000, 100]
+    answer = json.loads(tree_text(cell, lock, tuple(nodes.values())))
+    assert (answer["user"], answer["home"]) == ([1000, 100], "home/user")
     assert {row["path"] for row in answer["nodes"]} == nodes.keys()

@@ -122,6 +122,7 @@ OVERLAY = "import site; site.addsitedir('/opt/env/lib/python3.13/site-packages')
         ("thing/__pycache__/more.txt", "", True),
         ("dlimg.pth", OVERLAY + "import evil\n", True),
         ("dlimg.pth", OVERLAY.replace("/opt", "/srv"), True),
+        ("dlimg.pth", OVERLAY.replace("opt", "home/jovyan") + OVERLAY, True),
         ("dlimg.pth", "", True),
         ("other.pth", OVERLAY, True),
     ],
@@ -131,7 +132,9 @@ def test_a_file_that_came_with_no_package_is_found(
     text: str,
     is_stray: bool,  # noqa: FBT001
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("DLIMG_CELL", json.dumps({"home": "/home/user"}))
     file = tmp_path / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)

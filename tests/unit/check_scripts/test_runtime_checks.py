@@ -313,7 +313,7 @@ def test_an_entry_point_that_changes_commands(
     assert reason in "; ".join(entry.commands())
 
 
-START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "user"}
+START = {"Entrypoint": list(entry.ENTRY), "WorkingDir": "/code", "User": "1000:100"}
 
 
 def started(text: object = None, **actual: object) -> str:

@@ -82,7 +82,7 @@ def test_every_rendered_image_can_be_read() -> None:
     for path in paths:
         config = config_in(path.read_text())
         assert config.labels["io.dlimg.cell"] == path.parent.name
-        assert (config.user, config.workdir) == ("user", "/code")
+        assert (config.user, config.workdir) == ("1000:100", "/code")
         assert config.env[0].startswith("PATH=/home/user/env/bin:/opt/env/bin:")
         assert config.entrypoint == ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
         assert ("8888/tcp" in config.exposed) == path.parent.name.endswith("-workspace")

@@ -36,7 +36,11 @@ def test_the_dockerfile_sets_the_image_config(cell: Cell) -> None:
     wanted = image_config(cell, cell_labels(cell, lock))
     config = config_in(render_dockerfile(cell, lock, load_templates(files_in(IMAGES))))
     assert config.env == wanted.env
-    assert (config.cmd, config.entrypoint, config.user) == (wanted.cmd, wanted.entrypoint, "user")
+    assert (config.cmd, config.entrypoint, config.user) == (
+        wanted.cmd,
+        wanted.entrypoint,
+        "1000:100",
+    )
     assert (config.healthcheck, config.exposed) == (wanted.healthcheck, wanted.exposed)
     assert bool(config.healthcheck) == (cell.flavour is Flavour.WORKSPACE)
 
@@ -172,7 +176,7 @@ LAYOUT_LIES = [
     ),
     ("FROM {{ cell.os.base_name }} AS system", "FROM other AS system", "starts from other"),
     ("ENV {{ variables }}", "ENV A{{ variables }}", "sets APATH"),
-    ("{{ line }}", "{{ line.replace('USER user', 'USER 0') }}", "USER is not user"),
+    ("{{ line }}", "{{ line.replace('USER 1000:100', 'USER 0') }}", "USER is not 1000:100"),
     ("{{ line }}", "{{ line.replace('[\"bash\"]', '[\"sh\"]') }}", "CMD is not bash"),
     ("{{ line }}", "{{ line.replace('/code', '/data') }}", "WORKDIR is not /code"),
     ("{{ line }}", "{{ line.replace('\"/usr/bin/tini\"', '\"/w\"') }}", "ENTRYPOINT is not"),
