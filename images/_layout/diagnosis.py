@@ -14,7 +14,7 @@ import driver
 import machine
 
 IMAGE = "/etc/dlimg/image.json"
-OVERLAY = "home/user/env"
+OVERLAY = "{{ cell.user.overlay }}".lstrip("/")
 ABORT = 78
 MIB = 2**20
 GIB = 2**30

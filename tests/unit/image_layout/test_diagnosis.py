@@ -28,6 +28,7 @@ import json, sys
 sys.path.append(sys.argv[1])
 import diagnosis, driver
 driver.SECONDS = 1.0
+diagnosis.OVERLAY = "home/user/env"
 image, root = json.loads(sys.argv[2]), sys.argv[3]
 import os
 for finding in diagnosis.findings(image, os.environ, root):
