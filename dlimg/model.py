@@ -186,7 +186,8 @@ class Framework:
     `cuda_env` are variables of CUDA images. `needs_compiler` is true for a framework that runs a
     C++ compiler. `trains` is false for one without tensors and gradients: checks that need a
     framework are left out, and its own checks take their place.
-    `variables` are prefixes of the variables that it reads.
+    `variables` are prefixes of the variables that it reads. `image_checks` are scripts for
+    `dlimg-check` inside its images, by name; those named `gpu` are for CUDA images.
     """
 
     folder: str = ""
@@ -198,6 +199,7 @@ class Framework:
     variables: tuple[str, ...] = ()
     needs_compiler: bool = False
     trains: bool = True
+    image_checks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

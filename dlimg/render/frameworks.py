@@ -1,6 +1,7 @@
 """The frameworks of a project: images/<framework>/framework.yaml, read and checked."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from dlimg.document import patterns
@@ -12,6 +13,7 @@ from dlimg.model import EnvVar, Framework
 
 SETTINGS: Final = "framework.yaml"
 ADAPTER: Final = "framework.py"
+IMAGE_CHECKS: Final = "image_checks"
 _KEYS: Final = (
     "module",
     "facts",
@@ -38,11 +40,24 @@ def read_frameworks(images: ImageFiles) -> Mapping[str, Framework]:
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"it cannot be read: {error}", where=str(path)) from error
         validator = Validator(str(path), ())
-        frameworks[folder.name] = parse_framework(text, folder.name, validator)
+        framework = parse_framework(text, folder.name, validator)
+        frameworks[folder.name] = replace(framework, image_checks=_image_checks(images, framework))
         problems += validator.problems
     if problems:
         raise BadInput.of(problems)
     return frameworks
+
+
+def _image_checks(images: ImageFiles, framework: Framework) -> tuple[tuple[str, str], ...]:
+    """Return the names and texts of `image_checks/*.py`. Raises BadInput if one is unreadable."""
+    paths = images.matching(f"{framework.folder}/{IMAGE_CHECKS}/*.py").values()
+    checks = []
+    for path in paths:
+        try:
+            checks.append((path.stem, path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"it cannot be read: {error}", where=str(path)) from error
+    return tuple(checks)
 
 
 def parse_framework(text: str, name: str, validator: Validator) -> Framework:

@@ -22,6 +22,9 @@ CUDA_PACKAGES: Final = ("cuda-", "nvidia-")
 
 # Where the layout's own programs lie that are no commands.
 PROGRAMS: Final = "/usr/local/lib/dlimg"
+# The scripts that `dlimg-check` runs inside an image.
+IMAGE_CHECKS: Final = f"{PROGRAMS}/checks"
+GPU_CHECK: Final = "gpu"
 
 # Notes by which uv knows of packages in the image's environment, see overlay.sh.
 PACKAGES: Final = "/usr/local/lib/dlimg/packages"
@@ -117,6 +120,9 @@ LAYOUT_FILES: Final = (
     LayoutFile(
         template="healthcheck.py", path="/usr/local/bin/dlimg-healthcheck", mode=PROGRAM_MODE
     ),
+    LayoutFile(template="info.py", path="/usr/local/bin/dlimg-info", mode=PROGRAM_MODE),
+    LayoutFile(template="check.py", path="/usr/local/bin/dlimg-check", mode=PROGRAM_MODE),
+    LayoutFile(template="check-packages.py", path=f"{IMAGE_CHECKS}/packages.py"),
     LayoutFile(template="overlay.sh", path="/usr/local/bin/dlimg-overlay", mode=PROGRAM_MODE),
     LayoutFile(template="find-overlay.sh", path="/usr/local/lib/dlimg/find-overlay"),
     LayoutFile(template="limit-threads.sh", path="/usr/local/lib/dlimg/limit-threads"),
@@ -152,10 +158,20 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         IMAGE_JSON: image_json(cell, lock, posixpath.basename(packages_folder(lock))),
         "/etc/uv/uv.toml": _lines(uv_settings(cell, lock)),
         **provided_files(cell, lock),
+        **image_checks(cell),
     }
     written = tuple(CellFile(path=path, text=text) for path, text in files.items())
     jupyter = (JUPYTER_SETTINGS,) if cell.flavour is Flavour.WORKSPACE else ()
     return (*written, *jupyter, *map(project_file, cell.additions.files))
+
+
+def image_checks(cell: Cell) -> Mapping[str, str]:
+    """Return the framework's scripts for `dlimg-check`, by path; on a CPU without those of GPUs."""
+    return {
+        f"{IMAGE_CHECKS}/{name}.py": text
+        for name, text in cell.framework.image_checks
+        if cell.is_cuda or name != GPU_CHECK
+    }
 
 
 # Texts that a Dockerfile's heredoc brings to an image as they are.

@@ -54,19 +54,33 @@ def findings(
     image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
 ) -> Iterator[Finding]:
     """Yield all findings; the driver is asked while files are read."""
-    is_wanted = bool(image["cuda"]) and wants_gpu(environment)
-    question = driver.Question() if is_wanted and machine.device_files(root) else None
+    is_asked = wants_gpu(image, environment) and bool(machine.device_files(root))
+    question = driver.Question() if is_asked else None
     rest = list(machine_findings(image, environment, root))
-    if question:
-        answer = question.answer()
-        yield from driver_findings(image, answer, environment, root)
-    elif is_wanted:
-        yield from no_device(image, root)
+    answer = question.answer() if question else None
+    yield from gpu_findings(image, answer, environment, root)
     yield from rest
 
 
-def wants_gpu(environment: Mapping[str, str]) -> bool:
-    """Return whether the container was not started without GPUs on purpose."""
+def gpu_findings(
+    image: Mapping[str, object],
+    answer: driver.Answer | None,
+    environment: Mapping[str, str],
+    root: str = "/",
+) -> Iterator[Finding]:
+    """Yield what is wrong with the GPU or its driver; `answer` is None without a device file."""
+    if not wants_gpu(image, environment):
+        return
+    if answer is None:
+        yield from no_device(image, root)
+    else:
+        yield from driver_findings(image, answer, environment, root)
+
+
+def wants_gpu(image: Mapping[str, object], environment: Mapping[str, str]) -> bool:
+    """Return whether the image is for a GPU, and was not started without on purpose."""
+    if not image["cuda"]:
+        return False
     devices = environment.get("NVIDIA_VISIBLE_DEVICES", "all")
     return devices not in ("none", "void") and environment.get("CUDA_VISIBLE_DEVICES") not in (
         "",
@@ -118,7 +132,7 @@ def driver_findings(
         remedy = f"{GIVE_GPUS}; on the host, the kernel's log names a GPU that does not start"
         yield Finding("driver-without-gpu", message, remedy)
     else:
-        yield from gpu_findings(image, answer, environment, root)
+        yield from unusable_gpus(image, answer, environment, root)
 
 
 def no_answer(answer: driver.Answer) -> Finding:
@@ -179,7 +193,7 @@ def is_too_old(image: Mapping[str, object], answer: driver.Answer) -> bool:
     return answer.cuda // 1000 < numbers(str(image["cuda"]))[0]
 
 
-def gpu_findings(
+def unusable_gpus(
     image: Mapping[str, object],
     answer: driver.Answer,
     environment: Mapping[str, str],

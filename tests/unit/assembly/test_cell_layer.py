@@ -240,7 +240,9 @@ def test_the_files_of_a_cell_layer() -> None:
         "opt/env/bin/python3": "/usr/local/bin/python3",
         "opt/env/bin/python": "python3",
     }
-    commands = {"dlimg-entrypoint", "dlimg-healthcheck", "dlimg-overlay"}
+    commands = {
+        f"dlimg-{name}" for name in ("check", "entrypoint", "healthcheck", "info", "overlay")
+    }
     assert files.taken == commands | {"python", "python3", "python3.13"}
     assert files.packages.startswith("usr/local/lib/dlimg/packages/")
     assert files.cuda_home == HOME
