@@ -21,7 +21,7 @@ PASSED_ON = {
     "digest": "DLIMG_DIGEST",
     "evidence": "DLIMG_EVIDENCE",
 }
-FOLDERS = ("", "home/user", "code", "data", "output", "tmp")
+FOLDERS = ("", diagnosis.OVERLAY.rpartition("/")[0], "code", "data", "output", "tmp")
 
 
 def collect(environment: Mapping[str, str], root: str = "/") -> dict[str, object]:
@@ -85,7 +85,7 @@ def installed(
 ) -> dict[str, list[str]]:
     """Return the packages that were installed on top of the image's, by environment."""
     given = environment.get("DLIMG_OVERLAY", "").strip("/")
-    places = (given, "home/user/env", f"tmp/home-{os.geteuid()}/env")
+    places = (given, diagnosis.OVERLAY, f"tmp/home-{os.geteuid()}/env")
     packages = {}
     for place in dict.fromkeys(filter(None, places)):
         folder = f"{root}{place}/lib/python{image['python']}/site-packages"
@@ -102,7 +102,7 @@ def advice(
 ) -> Iterator[str]:
     """Yield what to do next."""
     yield "`dlimg-check` runs the image's own checks"
-    overlay = environment.get("DLIMG_OVERLAY") or "/home/user/env"
+    overlay = environment.get("DLIMG_OVERLAY") or f"/{diagnosis.OVERLAY}"
     yield f"`pip install NAME` puts packages into {overlay}; the framework stays as it is"
     if not passed_on["digest"]:
         reference = passed_on["reference"] or "TAG"
