@@ -28,6 +28,9 @@ WITHOUT_PROJECT: Final = frozenset(
     {"list", "show", "size", "checks", "why", "pick", "plan", "build", "test", "bench-gpu"}
 )
 
+# Commands of runs: they look for a matrix themselves, or need none.
+OF_RUNS: Final = frozenset({"run", "ps", "logs", "stop", "output", "rm"})
+
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
     "init": "Start a repository of your own: a matrix, nox sessions, a workflow.",
@@ -47,6 +50,12 @@ COMMANDS: Final = {
     "lock": "Resolve cells to exact wheels, and write the locks.",
     "render": "Write the Dockerfile of each locked cell.",
     "plan": "Show what would be built, as data.",
+    "run": "Run a folder's command in an image, with its data, output and a GPU.",
+    "ps": "List runs, and how each ended.",
+    "logs": "Show the output of a run, also as it comes.",
+    "stop": "End runs, with time to save their work.",
+    "output": "Show or copy what a run wrote.",
+    "rm": "Remove runs that have ended; their output stays.",
     "build": "Build and tag images.",
     "test": "Build missing images, then run the checks in containers.",
     "publish": "Build, test, and push the images that passed.",

@@ -11,6 +11,7 @@ from typing import Final
 from dlimg.cli.arguments import warn_renamed
 from dlimg.cli.commands import (
     COMMANDS,
+    OF_RUNS,
     WITHOUT_PROJECT,
     parser,
     parser_of_help,
@@ -65,7 +66,9 @@ def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
 
 
 def default_matrix(command: str, log: Log) -> str:
-    """Return the matrix of a command that names none."""
+    """Return the matrix of a command that names none; empty for commands of runs."""
+    if command in OF_RUNS:
+        return ""
     return matrix_file(log) if command in WITHOUT_PROJECT else MATRIX
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 from dlimg.context import Context
 from dlimg.report.plain import clean, json_text, plain_table
@@ -41,6 +41,17 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], context:
 
     width = shutil.get_terminal_size().columns
     out(table(headings, rows, width=width, colour=_has_colour(context)))
+
+
+def write_bytes(data: bytes, stream: Literal["out", "err"]) -> None:
+    """Write a piece of a program's output as it is."""
+    target = sys.stdout if stream == "out" else sys.stderr
+    try:
+        target.flush()
+        target.buffer.write(data)
+        target.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
 
 def is_terminal() -> bool:

@@ -133,6 +133,20 @@ def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> i
     return int(outcome.stdout)
 
 
+def run_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
+    """Run a command that reads and writes this terminal itself; return its exit code.
+
+    Signals of the terminal reach the command, and not this program.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.call(argv, env=env)
+    except OSError as error:
+        raise NoEngine(f"{argv[0]} does not start: {error.strerror}") from error
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def failure_text(outcome: ProcessResult) -> str:
     """Return a message for a failed command: its arguments, exit code and last output."""
     outcome_text = {MISSING: "could not start", TIMED_OUT: "timed out"}.get(

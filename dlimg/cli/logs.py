@@ -1,0 +1,54 @@
+"""`dlimg logs`: the output of a run so far, or as it comes."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+from dlimg.cli.printing import write_bytes
+from dlimg.context import Context
+from dlimg.engine.client import engine_errors
+from dlimg.errors import BadInput
+from dlimg.run.follow import LogRequest, log_lines
+from dlimg.run.lifecycle import running_engine, status_of
+from dlimg.run.record import find_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogsOptions:
+    """The options of `logs`."""
+
+    run: str
+    request: LogRequest
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="NAME:NUMBER, or NAME for its last run")
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on until its end; Ctrl-C detaches"
+    )
+    parser.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+    parser.add_argument("--no-times", action="store_true", help="without the time of each line")
+
+
+def options_of(arguments: Namespace) -> LogsOptions:
+    if arguments.tail is not None and arguments.tail < 0:
+        raise BadInput(f"--tail {arguments.tail} is no number of lines", hint="give 0 or more")
+    request = LogRequest(follow=arguments.follow, tail=arguments.tail, times=not arguments.no_times)
+    return LogsOptions(run=arguments.run, request=request)
+
+
+def run(options: LogsOptions, context: Context) -> int:
+    """Return 0, also when Ctrl-C ends the following."""
+    record = find_record(options.run, context)
+    with engine_errors():
+        engine = running_engine(context)
+        if status_of(record, engine, context).state == "gone":
+            hint = "its output is on its disk still" if record.output else ""
+            raise BadInput(
+                f"the container of {record.run} is gone, and its logs with it", hint=hint
+            )
+        try:
+            for line in log_lines(record.container, options.request, engine):
+                write_bytes(line, "out")
+        except KeyboardInterrupt:
+            context.log(f"detached: {record.run} goes on (`dlimg stop {record.run}` ends it)")
+    return 0

@@ -1,0 +1,64 @@
+"""`dlimg output`: the output of a run, shown or copied; also other files of its container."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlimg.cli.arguments import refuse_empty
+from dlimg.cli.printing import out
+from dlimg.context import Context
+from dlimg.engine.client import engine_errors
+from dlimg.errors import BadInput
+from dlimg.run.fetch import copy_folder, fetch_path
+from dlimg.run.lifecycle import output_size, running_engine
+from dlimg.run.model import RunRecord
+from dlimg.run.record import find_record
+from dlimg.units import bytes_text, counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """The options of `output`; without `to` the folder is shown."""
+
+    run: str
+    to: str
+    path: str
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="NAME:NUMBER, or NAME for its last run")
+    parser.add_argument("--to", metavar="DIR", help="copy into this folder")
+    parser.add_argument("--path", metavar="PATH", help="another path in its container, with --to")
+
+
+def options_of(arguments: Namespace) -> OutputOptions:
+    refuse_empty(arguments, ("to", "path"))
+    if arguments.path and not arguments.to:
+        raise BadInput("--path needs --to DIR, where to copy it to")
+    return OutputOptions(run=arguments.run, to=arguments.to or "", path=arguments.path or "")
+
+
+def run(options: OutputOptions, context: Context) -> int:
+    """Return 0 if there was something to show or copy."""
+    record = find_record(options.run, context)
+    if options.path:
+        with engine_errors():
+            fetch_path(record.container, options.path, Path(options.to), running_engine(context))
+        context.log(f"copied {options.path} of {record.run} to {options.to}")
+        return 0
+    folder = Path(record.output)
+    if not folder.is_dir():
+        raise BadInput(f"the output folder of {record.run} is gone", where=record.output)
+    if options.to:
+        copy_folder(folder, Path(options.to))
+        context.log(f"copied {_size_text(record)} to {options.to}")
+        return 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        out(f"{path}\n")
+    context.log(f"{_size_text(record)} in {record.output}")
+    return 0
+
+
+def _size_text(record: RunRecord) -> str:
+    files, size = output_size(record.output)
+    return f"{counted(files, 'file')}, {bytes_text(size)}"

@@ -1,0 +1,52 @@
+"""`dlimg ps`: the runs of this user, and how each ended."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+from dlimg.cli.arguments import add_format
+from dlimg.cli.printing import print_json, print_table
+from dlimg.context import Context
+from dlimg.engine.client import Engine, engine_errors
+from dlimg.errors import NoEngine
+from dlimg.report.run import HEADINGS, status_json, status_row
+from dlimg.run.lifecycle import running_engine, statuses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PsOptions:
+    """The options of `ps`."""
+
+    only_running: bool
+    format: str
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--running", action="store_true", help="only those that run now")
+    add_format(parser)
+
+
+def options_of(arguments: Namespace) -> PsOptions:
+    return PsOptions(only_running=arguments.running, format=arguments.format)
+
+
+def run(options: PsOptions, context: Context) -> int:
+    """Return 0; without an engine the records are shown as they are."""
+    with engine_errors():
+        rows = statuses(_engine(context), context)
+    if options.only_running:
+        rows = tuple(status for status in rows if status.state in {"starting", "running"})
+    if options.format == "json":
+        print_json([status_json(status) for status in rows])
+    elif rows:
+        print_table(HEADINGS, [status_row(status) for status in rows], context)
+    else:
+        context.log("there are no runs: `dlimg run` starts one")
+    return 0
+
+
+def _engine(context: Context) -> Engine | None:
+    try:
+        return running_engine(context)
+    except NoEngine as error:
+        context.log(f"the states of runs are not known: {error}")
+        return None

@@ -1,0 +1,170 @@
+"""`dlimg run`: a folder's command in a container, with a GPU, data and an output folder."""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+from dlimg.cli.arguments import add_private_engine, refuse_empty
+from dlimg.cli.printing import out, write_bytes
+from dlimg.context import Context
+from dlimg.engine.client import Engine, engine_errors
+from dlimg.engine.discover import PrivateEnginePolicy, find_engine
+from dlimg.errors import BadInput
+from dlimg.host.process import run_in_terminal
+from dlimg.pipeline.run_start import RunStart, create_run
+from dlimg.report.run import end_lines, outside_lines, started_lines
+from dlimg.run.container import start_container
+from dlimg.run.follow import attach, copy_output, stop_at_signals, stopper_of, wait_for_exit
+from dlimg.run.lifecycle import files_outside, output_size, status_of
+from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest
+from dlimg.run.names import parse_data, parse_port, parse_variable
+
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)[1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of `run`; an empty `matrix` is that of the folder, or dlimg's own."""
+
+    matrix: str
+    request: RunRequest
+    private_engine: PrivateEnginePolicy
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_image_choice(parser)
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SRC[:NAME]",
+        help="a folder, file or RUN/output, read-only at /data/NAME, /input/NAME and /NAME",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="the folder that is /output (output/NUMBER in this one)"
+    )
+    parser.add_argument("--name", help="the run's name (the folder's)")
+    parser.add_argument(
+        "-e",
+        "--variable",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable in the container; without a value, that of this shell",
+    )
+    parser.add_argument(
+        "-p",
+        "--port",
+        action="append",
+        default=[],
+        metavar="[HOST:]PORT",
+        help="a port of the container, on 127.0.0.1 here; at a free port without HOST",
+    )
+    parser.add_argument("-d", "--detach", action="store_true", help="start it and return")
+    parser.add_argument(
+        "-t", "--terminal", action="store_true", help="in this terminal; a shell without CMD"
+    )
+    add_private_engine(parser)
+    parser.add_argument(
+        "cmd", nargs="*", metavar="CMD", help="the command (python train.py, or main.py)"
+    )
+
+
+def add_image_choice(parser: ArgumentParser) -> None:
+    gpu = parser.add_mutually_exclusive_group()
+    gpu.add_argument("--gpu", action="store_true", help="with a GPU, or not at all")
+    gpu.add_argument("--cpu", action="store_true", help="without a GPU")
+    parser.add_argument("--device", metavar="NAME", help="the GPU by its CDI name (all of them)")
+    parser.add_argument(
+        "--env",
+        metavar="ENV",
+        help="a framework (pytorch), with a version (tensorflow-2.21), a cell, or NAME:TAG "
+        "(what the code imports, as `pick` says)",
+    )
+
+
+def options_of(arguments: Namespace) -> RunOptions:
+    refuse_empty(arguments, ("device", "env", "name", "output"))
+    gpu: GpuWish = "gpu" if arguments.gpu else "cpu" if arguments.cpu else "auto"
+    if arguments.terminal and arguments.detach:
+        raise BadInput("--terminal and --detach exclude each other", hint="leave out one")
+    request = RunRequest(
+        folder=Path.cwd(),
+        command=command_of(arguments.cmd),
+        name=arguments.name or "",
+        env=arguments.env or "",
+        gpu=gpu,
+        device=arguments.device or "",
+        data=tuple(parse_data(text, exists=Path(text).exists()) for text in arguments.data),
+        output=arguments.output or "",
+        variables=dict(parse_variable(text, os.environ) for text in arguments.variable),
+        ports=ports_of(arguments.port),
+        detach=arguments.detach,
+        terminal=arguments.terminal,
+    )
+    policy: PrivateEnginePolicy = "refuse" if arguments.no_private_engine else "allow"
+    return RunOptions(matrix=arguments.matrix, request=request, private_engine=policy)
+
+
+def command_of(texts: list[str]) -> tuple[str, ...]:
+    """Return the words of a command; one text with spaces is a line for the shell."""
+    if len(texts) == 1 and " " in texts[0].strip():
+        return ("sh", "-c", texts[0])
+    return tuple(texts)
+
+
+def ports_of(texts: list[str]) -> tuple[PortMapping, ...]:
+    return tuple(parse_port(text) for text in texts)
+
+
+def run(options: RunOptions, context: Context) -> int:
+    """Return the command's exit code; 0 for a run in the background."""
+    if options.request.terminal and not sys.stdin.isatty():
+        raise BadInput("--terminal: the input is no terminal", hint="leave it out")
+    with engine_errors():
+        engine = find_engine(context, private=options.private_engine)
+        start = create_run(options.request, options.matrix, engine, context)
+        if options.request.detach:
+            return _detach(start, engine, context)
+        code = (
+            _in_terminal(start, engine) if start.spec.terminal else _follow(start, engine, context)
+        )
+        log_end(start, engine, context)
+        return code
+
+
+def _detach(start: RunStart, engine: Engine, context: Context) -> int:
+    start_container(start.record.container, engine)
+    status = status_of(start.record, engine, context)
+    for line in started_lines(status):
+        context.log(line)
+    out(f"{start.record.run}\n")
+    return 0
+
+
+def _in_terminal(start: RunStart, engine: Engine) -> int:
+    argv = [str(engine.docker), "start", "--attach", "--interactive", start.record.container]
+    return run_in_terminal(argv, env=engine.environment)
+
+
+def _follow(start: RunStart, engine: Engine, context: Context) -> int:
+    """Start the container and show its output until its end; signals stop it."""
+    container, name = start.record.container, str(start.record.run)
+    stopper = stopper_of(container, name, start.spec.stop_seconds, engine, context.log)
+    with stop_at_signals(stopper):
+        output = attach(container, engine)
+        start_container(container, engine)
+        copy_output(output, write_bytes)
+        return wait_for_exit(container, engine)
+
+
+def log_end(start: RunStart, engine: Engine, context: Context) -> None:
+    """Log how the run ended, where its output is, and what it wrote elsewhere."""
+    status = status_of(start.record, engine, context)
+    for line in end_lines(status.record, output_size(status.record.output)):
+        context.log(line)
+    for line in outside_lines(status.record, files_outside(status.record, engine)):
+        context.log(line)

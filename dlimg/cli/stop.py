@@ -1,0 +1,51 @@
+"""`dlimg stop`: ends runs, with time to save their work."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+
+from dlimg.context import Context
+from dlimg.engine.client import engine_errors
+from dlimg.errors import BadInput
+from dlimg.report.run import end_lines
+from dlimg.run.container import stop_container
+from dlimg.run.lifecycle import output_size, running_engine, status_of
+from dlimg.run.model import STOP_SECONDS
+from dlimg.run.record import find_record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOptions:
+    """The options of `stop`."""
+
+    runs: tuple[str, ...]
+    seconds: int
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="NAME:NUMBER, or NAME for its last")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=STOP_SECONDS,
+        metavar="N",
+        help=f"from SIGTERM to SIGKILL ({STOP_SECONDS})",
+    )
+
+
+def options_of(arguments: Namespace) -> StopOptions:
+    if arguments.seconds < 0:
+        raise BadInput(f"--seconds {arguments.seconds} is no time", hint="give 0 or more")
+    return StopOptions(runs=tuple(arguments.runs), seconds=arguments.seconds)
+
+
+def run(options: StopOptions, context: Context) -> int:
+    """Return 0; a run that has ended already is no error."""
+    records = [find_record(text, context) for text in options.runs]
+    with engine_errors():
+        engine = running_engine(context)
+        for record in records:
+            stop_container(record.container, options.seconds, engine)
+            ended = status_of(record, engine, context).record
+            for line in end_lines(ended, output_size(ended.output)):
+                context.log(line)
+    return 0

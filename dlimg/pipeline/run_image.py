@@ -1,0 +1,232 @@
+"""The image of a run: by framework and version, by tag, by cell, or by what `pick` says."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+from dlimg.compat.pick import PickMatch, PickRequest, PickResult
+from dlimg.context import Context
+from dlimg.document.versions import numbers
+from dlimg.errors import BadInput, Negative, nearest
+from dlimg.image_files import shipped_root
+from dlimg.model import OCI_ARCHITECTURES, Cell, Flavour, LocalMachine
+from dlimg.pipeline.pick import (
+    PickContext,
+    family_of,
+    framework_of,
+    pick_images,
+    read_pick_context,
+    request_on_machine,
+)
+from dlimg.pipeline.shipped import MATRIX
+from dlimg.pipeline.user_config import read_user_config
+from dlimg.render.naming import repository_name, tag
+from dlimg.run.model import ImageChoice, Mode
+
+_ENV: Final = re.compile(r"(?P<family>[a-zA-Z][\w-]*?)(?:-(?P<version>\d[\w.]*))?")
+_IMPORT: Final = re.compile(r"^[\s\"]*(?:import|from)\s+(\w+)", re.MULTILINE)
+_READ_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageWish:
+    """What an image is chosen by: the user's words, the GPU, and the folder's imports.
+
+    `gpu` is true for a container with GPUs, `machine` the GPUs that are known, or None.
+    `architecture` is the engine's in OCI's words.
+    """
+
+    env: str
+    mode: Mode
+    gpu: bool
+    machine: LocalMachine | None
+    architecture: str
+    folder: Path
+
+
+def choose_image(wish: ImageWish, matrix: str, context: Context) -> ImageChoice:
+    """Return the image for a run. Raises BadInput or Negative with what there is instead."""
+    if any(character in wish.env for character in ":/@"):
+        return ImageChoice(names=(wish.env,), reason="as named", is_cuda=wish.gpu)
+    pick_context = _pick_context(matrix, context)
+    exact = _cell_named(wish.env, pick_context) if wish.env else None
+    if exact is not None:
+        return _choice([exact], pick_context, f"{exact.id}, as named")
+    family, version = _family_and_version(wish.env, pick_context)
+    family, why = (family, "as named") if family else _imported_family(wish.folder, pick_context)
+    cells = _cells(family, version, wish, pick_context)
+    picked = _pick(cells, family, wish, pick_context, context)
+    if not picked.matches:
+        raise _no_image(picked, family, wish, pick_context)
+    matches = _of_first_family(picked.matches)
+    return _choice([match.cell for match in matches], pick_context, why)
+
+
+def _pick_context(matrix: str, context: Context) -> PickContext:
+    chosen = matrix or (MATRIX if Path(MATRIX).exists() else str(shipped_root() / MATRIX))
+    pick_context = read_pick_context(chosen, datetime.now(tz=UTC).date())
+    if pick_context.project.is_shipped:
+        return replace(pick_context, registry=read_user_config(context).registry)
+    return pick_context
+
+
+def _cell_named(text: str, pick_context: PickContext) -> Cell | None:
+    """Return the cell whose id or full tag this is."""
+    catalog = pick_context.catalog
+    for cell in catalog.cells:
+        if cell.id == text:
+            return cell
+    if not text[:1].isdigit():
+        return None
+    for cell in catalog.cells:
+        lock = catalog.lock_of(cell.id) if text.startswith(cell.version) else None
+        if lock and text in (tag(cell, lock), *catalog.aliases.get(cell.id, ())):
+            return cell
+    hint = "write a framework and version (pytorch-2.15), a cell (`dlimg list`), or NAME:TAG"
+    raise BadInput(f"no image has the tag {text!r}", where="--env", hint=hint)
+
+
+def _family_and_version(env: str, pick_context: PickContext) -> tuple[str, str]:
+    """Return the family and version that `tensorflow-2.21` means. Raises BadInput."""
+    if not env:
+        return "", ""
+    match = _ENV.fullmatch(env)
+    known = {*pick_context.families, *pick_context.facts.framework_names}
+    word, version = (match["family"], match["version"] or "") if match else (env, "")
+    family = family_of(word.lower(), pick_context)
+    if family not in pick_context.families:
+        hint = f"{nearest(word, known)}; a cell (`dlimg list`) or NAME:TAG will do, too"
+        raise BadInput(f"no framework is called {word!r}", where="--env", hint=hint)
+    return family, version
+
+
+def _cells(
+    family: str, version: str, wish: ImageWish, pick_context: PickContext
+) -> tuple[Cell, ...]:
+    """Return the cells of the family, version and flavour. Raises BadInput with the nearest."""
+    cells = [cell for cell in pick_context.catalog.cells if family in ("", cell.family)]
+    if version:
+        versions = tuple(dict.fromkeys(cell.version for cell in cells))
+        cells = [cell for cell in cells if is_version(cell.version, version)]
+        if not cells:
+            close = nearest_version(version, versions)
+            message = f"there is no {family} {version} in this matrix"
+            others = ", ".join(sorted(versions, key=numbers, reverse=True))
+            hint = f"the nearest is --env {family}-{close}; it has {others}"
+            raise BadInput(message, where="--env", hint=hint)
+    flavour = Flavour.RUNTIME if wish.mode == "command" else Flavour.WORKSPACE
+    of_flavour = [cell for cell in cells if cell.flavour is flavour]
+    if not of_flavour and flavour is Flavour.WORKSPACE:
+        names = sorted({c.family for c in pick_context.catalog.cells if c.flavour is flavour})
+        message = f"--mode {wish.mode} needs the flavour workspace, which {family} lacks here"
+        raise BadInput(message, hint=f"with it: {', '.join(names) or 'no family'}")
+    cells = of_flavour or cells
+    return tuple(cell for cell in cells if cell.is_cuda or not wish.gpu)
+
+
+def is_version(version: str, wanted: str) -> bool:
+    """Return whether `2.21` means this version: 2.21.0 and 2.21.1, but not 2.2."""
+    return version == wanted or version.startswith(f"{wanted}.")
+
+
+def nearest_version(wanted: str, versions: Iterable[str]) -> str:
+    """Return the version of the same major with the least difference, or else of the nearest."""
+    ordered = sorted(versions, key=numbers, reverse=True)
+
+    def difference(version: str) -> list[int]:
+        pairs = list(zip_longest(numbers(wanted), numbers(version), fillvalue=0))
+        major = abs(pairs[0][0] - pairs[0][1])
+        # Of another major the newest is meant: its minors do not compare.
+        return [major, *(abs(first - second) for first, second in pairs if not major)]
+
+    return min(ordered, key=difference)
+
+
+def _imported_family(folder: Path, pick_context: PickContext) -> tuple[str, str]:
+    """Return the family of the framework that the folder's code imports, and that as reason."""
+    for path in _sources(folder):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")[:_READ_BYTES]
+        except OSError:
+            continue
+        for module in _IMPORT.findall(text):
+            family = family_of(module, pick_context)
+            if family in pick_context.families:
+                return family, f"{path.name} imports {module}"
+    return "", "the first of the matrix that runs here"
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("*.py"))
+    yield from sorted(folder.glob("*.ipynb"))
+    yield from sorted(folder.glob("*/*.py"))[:50]
+
+
+def _pick(
+    cells: Sequence[Cell],
+    family: str,
+    wish: ImageWish,
+    pick_context: PickContext,
+    context: Context,
+) -> PickResult:
+    architectures = {oci: arch for arch, oci in OCI_ARCHITECTURES.items()}
+    arch = architectures.get(wish.architecture, "")
+    request = PickRequest(family=family, arch=arch, without_gpu=not wish.gpu)
+    if wish.gpu and wish.machine and wish.machine.gpus:
+        quiet = replace(context, log=_ignore)
+        facts, today = pick_context.facts, pick_context.today
+        request = request_on_machine(request, wish.machine, facts, today, quiet)
+    catalog = replace(pick_context.catalog, cells=cells)
+    picked, _ = pick_images(request, replace(pick_context, catalog=catalog))
+    return picked
+
+
+def _ignore(_text: str) -> None:
+    """Drop the log of a pick: the run logs its choice itself."""
+
+
+def _no_image(
+    picked: PickResult, family: str, wish: ImageWish, pick_context: PickContext
+) -> Negative:
+    """Return why no image runs here, with the versions that are there for such a machine."""
+    reasons = dict.fromkeys(rejection.reason.message for rejection in picked.rejections[:3])
+    cells = [c for c in pick_context.catalog.cells if family in ("", c.family)]
+    versions = {cell.version for cell in cells if cell.is_cuda is wish.gpu}
+    kind = "a GPU" if wish.gpu else "the CPU"
+    others = ", ".join(sorted(versions, key=numbers, reverse=True)) or "none"
+    message = f"no image of {wish.env or 'this matrix'} runs on {kind} here"
+    return Negative(
+        f"{message}: {'; '.join(reasons)}" if reasons else message,
+        hint=f"versions for {kind}: {others}; `dlimg pick --here` says what runs, and why not",
+    )
+
+
+def _of_first_family(matches: Sequence[PickMatch]) -> list[PickMatch]:
+    """Return the matches of the best one's family: another framework would not do instead."""
+    return [match for match in matches if match.cell.family == matches[0].cell.family]
+
+
+def _choice(cells: Sequence[Cell], pick_context: PickContext, reason: str) -> ImageChoice:
+    names = dict.fromkeys(name for cell in cells for name in _names(cell, pick_context))
+    first = cells[0]
+    framework = framework_of(pick_context.facts, first)
+    return ImageChoice(
+        names=tuple(names),
+        cell=first.id,
+        is_cuda=first.is_cuda,
+        reason=f"{framework} {first.version}: {reason}",
+    )
+
+
+def _names(cell: Cell, pick_context: PickContext) -> Iterator[str]:
+    """Yield the image's names: at the user's registry, and as `dlimg build` names it."""
+    lock = pick_context.catalog.lock_of(cell.id)
+    if lock is None:
+        return
+    registries = (pick_context.registry, pick_context.project.resolution.registry)
+    for registry in dict.fromkeys(filter(None, registries)) or ("",):
+        yield f"{repository_name(registry, cell)}:{tag(cell, lock)}"

@@ -1,0 +1,357 @@
+"""From a request to a started run: GPU, image, folders, labels, container, record."""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
+from dlimg.model import LocalMachine
+from dlimg.pipeline.pick import detect_machine
+from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.run.code_state import code_state, fingerprint
+from dlimg.run.container import create_container, remove_container
+from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
+from dlimg.run.lifecycle import statuses
+from dlimg.run.model import (
+    CODE,
+    NO_GPU,
+    OUTPUT,
+    DataRequest,
+    GpuAccess,
+    ImageChoice,
+    Mount,
+    RunData,
+    RunName,
+    RunRecord,
+    RunRequest,
+    RunSpec,
+)
+from dlimg.run.names import check_name, data_targets, name_from, output_of, refuse_repeats
+from dlimg.run.record import drop_record, find_record, take_number, write_record
+
+OUTPUT_FOLDER: Final = "output"
+_SCRIPTS: Final = ("train.py", "main.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuDecision:
+    """The GPU access of a run, the GPUs that are known, and what the user should know."""
+
+    access: GpuAccess
+    machine: LocalMachine | None = None
+    notes: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedImage:
+    """An image in the engine: its name and its digest."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunParts:
+    """What a specification is made of: the run, its image, data and GPU access."""
+
+    run: RunName
+    image: LocatedImage
+    data: tuple[RunData, ...]
+    gpu: GpuAccess
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStart:
+    """A run whose container exists and is not started yet."""
+
+    spec: RunSpec
+    record: RunRecord
+
+
+def create_run(request: RunRequest, matrix: str, engine: Engine, context: Context) -> RunStart:
+    """Create the container of a run and its record; log what was decided."""
+    check_request(request)
+    decision = decide_gpu(request, engine)
+    for note in decision.notes:
+        context.log(f"note: {note}")
+    wish = ImageWish(
+        env=request.env,
+        mode=request.mode,
+        gpu=bool(decision.access),
+        machine=decision.machine,
+        architecture=engine.architecture,
+        folder=request.folder,
+    )
+    choice = choose_image(wish, matrix, context)
+    _refuse_mismatch(request, choice)
+    image = locate_image(choice, engine, context)
+    data = tuple(_data(entry, context) for entry in request.data)
+    run = take_number(run_name(request), _last_output(request), context)
+    try:
+        parts = RunParts(run=run, image=image, data=data, gpu=decision.access)
+        spec, record = _decide(request, parts, engine, context)
+        container = create_container(spec, engine)
+    except BaseException:
+        drop_record(run, context)
+        raise
+    record = replace(record, container=container)
+    write_record(record, context)
+    access = f", {decision.access}" if decision.access else " on the CPU"
+    context.log(f"{run}: {image.name}{access} ({choice.reason})")
+    return RunStart(spec=spec, record=record)
+
+
+def abandon(start: RunStart, engine: Engine, context: Context) -> None:
+    """Remove the container and record of a run that was not started."""
+    remove_container(start.record.container, engine)
+    drop_record(start.record.run, context)
+
+
+def check_request(request: RunRequest) -> None:
+    """Raise BadInput for what can be refused without an engine."""
+    if request.name:
+        check_name(request.name, "--name")
+    if not request.folder.is_dir():
+        raise BadInput(f"there is no folder {request.folder}")
+    refuse_repeats(request.data)
+    if request.gpu == "cpu" and (request.device or request.queue):
+        option = "--device" if request.device else "--queue"
+        raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
+
+
+def decide_gpu(request: RunRequest, engine: Engine) -> GpuDecision:
+    """Return the GPU access of a run. Raises Negative for `--gpu` where there is none."""
+    if request.gpu == "cpu":
+        return GpuDecision(access=NO_GPU)
+    machine = detect_machine() if engine.host.startswith("unix://") else None
+    is_required = request.gpu == "gpu" or bool(request.device)
+    if machine is not None and not machine.gpus and not is_required:
+        return GpuDecision(access=NO_GPU)
+    stale = stale_cdi(engine) if not request.device else None
+    access = gpu_access(engine, request.device) if stale is None else NO_GPU
+    if access:
+        return GpuDecision(access=access, machine=machine)
+    found = machine.findings if machine and not machine.gpus else ()
+    problem = stale or no_access(found)
+    if is_required:
+        raise Negative.of([replace(problem, message=f"no GPU for this run: {problem.message}")])
+    return GpuDecision(access=NO_GPU, notes=(problem,))
+
+
+def _refuse_mismatch(request: RunRequest, choice: ImageChoice) -> None:
+    if choice.cell and request.gpu == "gpu" and not choice.is_cuda:
+        hint = "name a CUDA cell, or leave out --gpu"
+        raise BadInput(f"--gpu: {choice.cell} is an image for the CPU", hint=hint)
+
+
+def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> LocatedImage:
+    """Return the image from the engine or its registry. Raises Negative with what to do."""
+    if not choice.names:
+        command = f"dlimg lock {choice.cell} && dlimg build {choice.cell}"
+        raise Negative(f"{choice.cell} is not locked", hint=f"`{command}` makes it")
+    first, *others = choice.names
+    located = _in_engine(first, engine)
+    if located:
+        return located
+    if _has_host(first) or not choice.cell:
+        reason = _pull(first, engine, context)
+        located = _in_engine(first, engine)
+        if located:
+            return located
+        context.log(f"{first} cannot be pulled: {reason}")
+    present = (_in_engine(name, engine) for name in others)
+    located = next(filter(None, present), None)
+    if located:
+        return located
+    raise _no_image(choice)
+
+
+def _no_image(choice: ImageChoice) -> Negative:
+    if not choice.cell:
+        hint = "check the name; `dlimg pick` lists tags, and a private one may need `docker login`"
+        return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
+    hint = f"`dlimg build {choice.cell}` builds it; {REGISTRY} or {FILE} names a registry with it"
+    return Negative(f"the engine has no image of {choice.cell}", hint=hint)
+
+
+def _has_host(name: str) -> bool:
+    first, slash, _ = name.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost")
+
+
+def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
+    api: Any = engine.sdk.api
+    try:
+        attributes = api.inspect_image(name)
+    except docker.errors.NotFound:
+        return None
+    except docker.errors.APIError as error:
+        raise BadInput(
+            f"{name!r} is no image's name: {error.explanation}", where="--env"
+        ) from error
+    digests = attributes.get("RepoDigests") or ()
+    digest = next((text.partition("@")[2] for text in digests), attributes["Id"])
+    return LocatedImage(name=name, digest=digest)
+
+
+def _pull(name: str, engine: Engine, context: Context) -> str:
+    """Pull an image; return why it cannot be, or an empty text."""
+    context.log(f"pulling {name}")
+    repository, _, version = name.rpartition(":")
+    try:
+        engine.sdk.images.pull(repository or name, tag=version if repository else "latest")
+    except docker.errors.NotFound as error:
+        return str(error.explanation or "it does not exist")
+    except docker.errors.APIError as error:
+        if not _has_host(name):
+            return str(error.explanation)
+        raise NetworkFailure(f"the engine cannot pull {name}: {error.explanation}") from error
+    return ""
+
+
+def run_name(request: RunRequest) -> str:
+    return request.name or name_from(request.folder.resolve().name)
+
+
+def _last_output(request: RunRequest) -> int:
+    """Return the highest number of an output folder, so that none is used twice."""
+    folder = request.folder / OUTPUT_FOLDER
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return max((int(name) for name in names if name.isdecimal()), default=0)
+
+
+def _data(request: DataRequest, context: Context) -> RunData:
+    """Return the data of a request: a path or a run's output. Raises BadInput for neither."""
+    run = output_of(request.source)
+    path = Path(find_record(str(run), context).output) if run else Path(request.source)
+    if not path.exists():
+        hint = "name a folder, a file or RUN/output"
+        raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
+    source = path.resolve()
+    return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
+
+
+def _decide(
+    request: RunRequest, parts: RunParts, engine: Engine, context: Context
+) -> tuple[RunSpec, RunRecord]:
+    """Return the specification of a run and its record, both without a container."""
+    folder, run = request.folder.resolve(), parts.run
+    output = _output_folder(request, run, engine, context)
+    command = request.command or default_command(request)
+    record = RunRecord(
+        run=run,
+        container="",
+        host=engine.host,
+        image=parts.image.name,
+        digest=parts.image.digest,
+        command=command,
+        folder=str(folder),
+        output=str(output),
+        mode=request.mode,
+        gpu=str(parts.gpu) if parts.gpu else "",
+        code=code_state(folder, frozenset({folder / OUTPUT_FOLDER, output}), context),
+        data=parts.data,
+        secrets=request.secrets,
+        created=datetime.now(tz=UTC).isoformat(timespec="seconds").removesuffix("+00:00"),
+    )
+    spec = RunSpec(
+        run=run,
+        image=parts.image.name,
+        digest=parts.image.digest,
+        command=command,
+        mounts=tuple(_mounts(folder, output, parts.data)),
+        ports=request.ports,
+        variables={"DLIMG_RUN": str(run), **request.variables},
+        labels=run_labels(record),
+        gpu=parts.gpu,
+        user=_user(engine),
+        stop_seconds=request.stop_seconds,
+        terminal=request.terminal,
+    )
+    return spec, record
+
+
+def default_command(request: RunRequest) -> tuple[str, ...]:
+    """Return the command of a request without one: the folder's script. Raises BadInput."""
+    if request.mode != "command":
+        return (request.mode,)
+    if request.terminal:
+        return ("bash",)
+    scripts = [name for name in _SCRIPTS if (request.folder / name).is_file()]
+    if scripts:
+        return ("python", scripts[0])
+    hint = "e.g. `dlimg run -- python FILE.py`; without one it runs train.py or main.py"
+    raise BadInput("there is no command to run", where=str(request.folder), hint=hint)
+
+
+def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: Context) -> Path:
+    """Return the new, empty output folder of the run, or the one that the user names.
+
+    Raises BadInput for a folder that a run writes to at this moment.
+    """
+    if not request.output:
+        parent = request.folder.resolve() / OUTPUT_FOLDER
+        folder = parent / str(run.number)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (parent / ".gitignore").exists():
+                (parent / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            message = f"the output folder cannot be made: {error.strerror}"
+            raise BadInput(
+                message, where=str(folder), hint="name another by --output DIR"
+            ) from error
+        return folder
+    folder = Path(request.output).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for status in statuses(engine, context):
+        other = Path(status.record.output)
+        is_shared = folder == other or folder in other.parents or other in folder.parents
+        if is_shared and status.state in {"running", "starting"}:
+            message = f"{status.record.run} writes to {other} at this moment"
+            raise BadInput(message, where="--output", hint="name another folder, or leave it out")
+    return folder
+
+
+def _mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mount]:
+    yield Mount(kind="bind", source=str(folder), target=CODE)
+    yield Mount(kind="bind", source=str(output), target=OUTPUT)
+    for entry in data:
+        for target in data_targets(entry.name):
+            yield Mount(kind=entry.kind, source=entry.source, target=target, read_only=True)
+
+
+def run_labels(record: RunRecord) -> dict[str, str]:
+    """Return the labels of a run's container: what `docker inspect` shows of the run."""
+    labels = {
+        "io.dlimg.run.command": shlex.join(record.command),
+        "io.dlimg.run.image": f"{record.image}@{record.digest}",
+        "io.dlimg.run.code": str(record.code),
+        "io.dlimg.run.folder": record.folder,
+        "io.dlimg.run.output": record.output,
+        "io.dlimg.run.data": " ".join(f"{data.name}={data.source}" for data in record.data),
+        "io.dlimg.run.created": record.created,
+    }
+    return {name: value for name, value in labels.items() if value}
+
+
+def _user(engine: Engine) -> str:
+    """Return the caller's ids, so that files belong to the caller; empty for the image's user.
+
+    In a rootless engine the container's root is the caller.
+    """
+    options = engine.sdk.info().get("SecurityOptions") or ()
+    if any("rootless" in option for option in options):
+        return "0:0"
+    if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
+        return ""
+    return f"{os.getuid()}:{os.getgid()}"

@@ -1,0 +1,92 @@
+"""Runs as text: how one started and ended, and the table of all."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from dlimg.run.model import RunRecord, RunStatus
+from dlimg.units import bytes_text, counted, seconds_text
+
+HEADINGS: Final = ("run", "state", "exit", "started", "took", "GPU", "image", "command")
+_MOST_FILES: Final = 10
+_MOST_COMMAND: Final = 60
+
+
+def started_lines(status: RunStatus) -> Iterator[str]:
+    """Yield the commands that a user of a run in the background needs."""
+    run = status.record.run
+    yield f"{run} is in the background: `dlimg logs -f {run}` follows, `dlimg stop {run}` ends it"
+    for container, host in status.ports.items():
+        yield f"port {container} is at http://127.0.0.1:{host}"
+
+
+def end_lines(record: RunRecord, output: tuple[int, int]) -> Iterator[str]:
+    """Yield how a run ended and where its output is, which has some files and bytes."""
+    took = f" after {seconds_text(duration(record))}" if record.finished else ""
+    code = "it runs on" if record.exit_code is None else f"ended with {record.exit_code}{took}"
+    files, size = output
+    where = f"; output: {counted(files, 'file')}, {bytes_text(size)} in {record.output}"
+    yield f"{record.run}: {code}{where if files else ''}"
+    for remark in record.remarks:
+        yield f"{record.run}: {remark}"
+
+
+def outside_lines(record: RunRecord, paths: Sequence[str]) -> Iterator[str]:
+    """Yield the files that a run wrote in its container, and the line that fetches them."""
+    if not paths:
+        return
+    yield f"written in the container outside of /output, and gone after `dlimg rm {record.run}`:"
+    for path in paths[:_MOST_FILES]:
+        yield f"  {path}"
+    if len(paths) > _MOST_FILES:
+        yield f"  and {len(paths) - _MOST_FILES} more"
+    path = shlex.quote(paths[0])
+    yield f"to fetch: `dlimg output {record.run} --path {path} --to DIR`"
+
+
+def duration(record: RunRecord) -> float:
+    """Return the seconds from start to end; 0 for a run without both."""
+    if not (record.started and record.finished):
+        return 0.0
+    began, ended = map(datetime.fromisoformat, (record.started, record.finished))
+    return (ended - began).total_seconds()
+
+
+def status_row(status: RunStatus) -> tuple[str, ...]:
+    record = status.record
+    command = shlex.join(record.command)
+    return (
+        str(record.run),
+        status.state,
+        "" if record.exit_code is None else str(record.exit_code),
+        record.started or record.created,
+        seconds_text(duration(record)) if record.finished else "",
+        record.gpu,
+        record.image,
+        command if len(command) <= _MOST_COMMAND else f"{command[:_MOST_COMMAND]}...",
+    )
+
+
+def status_json(status: RunStatus) -> Mapping[str, Any]:
+    record = status.record
+    return {
+        "run": str(record.run),
+        "state": status.state,
+        "exit_code": record.exit_code,
+        "created": record.created,
+        "started": record.started,
+        "finished": record.finished,
+        "command": list(record.command),
+        "image": record.image,
+        "digest": record.digest,
+        "gpu": record.gpu,
+        "mode": record.mode,
+        "folder": record.folder,
+        "output": record.output,
+        "code": str(record.code),
+        "data": {data.name: data.source for data in record.data},
+        "container": record.container,
+        "ports": {str(port): host for port, host in status.ports.items()},
+        "remarks": list(record.remarks),
+    }

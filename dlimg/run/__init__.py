@@ -1,0 +1,1 @@
+"""Runs: a folder's command in a container of an image, with its data, output and record."""

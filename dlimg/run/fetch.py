@@ -1,0 +1,62 @@
+"""Results of a run, copied out of its output folder or its container."""
+
+import io
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput
+
+
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder's content into another; files of the same names are replaced."""
+    if target.resolve().is_relative_to(source.resolve()):
+        raise BadInput(f"{target} is in the output itself", where="--to", hint="name another")
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+
+
+def fetch_path(container: str, path: str, target: Path, engine: Engine) -> None:
+    """Copy a path of a container into a folder. Raises BadInput if it does not exist."""
+    api: Any = engine.sdk.api
+    try:
+        chunks, _ = api.get_archive(container, path)
+    except docker.errors.NotFound as error:
+        hint = "`dlimg ps` says which runs have a container still"
+        raise BadInput(f"there is no {path} in the container", where="--path", hint=hint) from error
+    unpack(chunks, target)
+
+
+def unpack(chunks: Iterable[bytes], target: Path) -> None:
+    """Unpack a tar into a folder; links and paths that lead out of it are refused."""
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(fileobj=_Chunks(chunks), mode="r|") as tar:
+            tar.extractall(target, filter="data")
+    except tarfile.FilterError as error:
+        raise BadInput(f"it is not copied: {error}", where=str(target)) from error
+
+
+class _Chunks(io.RawIOBase):
+    """A file that is read from pieces."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        while not self._rest:
+            try:
+                self._rest = next(self._chunks)
+            except StopIteration:
+                return 0
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count

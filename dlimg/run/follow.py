@@ -1,0 +1,125 @@
+"""The output of a run as it comes, and the signals that stop the run meanwhile."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import FrameType
+from typing import Any, Literal
+
+from dlimg.context import Log
+from dlimg.engine.client import Engine
+from dlimg.run.container import signal_container
+
+Stream = Literal["out", "err"]
+Sink = Callable[[bytes, Stream], None]
+
+
+@dataclass(kw_only=True)
+class RunStopper:
+    """Stops a run at the first signal, within some seconds, and kills it at the second.
+
+    Its requests to the engine run in threads, because a signal handler must be short.
+    """
+
+    send: Callable[[str], None]
+    log: Log
+    run: str
+    seconds: int
+    ended: threading.Event = field(default_factory=threading.Event)
+    count: int = 0
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        task = {1: self._stop, 2: self._kill}.get(self.count)
+        if task:
+            threading.Thread(target=task, daemon=True).start()
+
+    def _stop(self) -> None:
+        self.log(f"stopping {self.run}: it has {self.seconds} s; Ctrl-C again kills it")
+        self.send("SIGTERM")
+        if not self.ended.wait(self.seconds):
+            self.log(f"{self.run} did not end within {self.seconds} s and is killed")
+            self.send("SIGKILL")
+
+    def _kill(self) -> None:
+        self.log(f"killing {self.run}")
+        self.send("SIGKILL")
+
+
+@contextlib.contextmanager
+def stop_at_signals(stopper: RunStopper) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the run instead of this program, until the block ends."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stopper) for number in numbers}
+    try:
+        yield
+    finally:
+        stopper.ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def stopper_of(container: str, run: str, seconds: int, engine: Engine, log: Log) -> RunStopper:
+    def send(name: str) -> None:
+        signal_container(container, name, engine)
+
+    return RunStopper(send=send, log=log, run=run, seconds=seconds)
+
+
+def attach(container: str, engine: Engine) -> Iterable[tuple[bytes | None, bytes | None]]:
+    """Return the output of a container from its first byte on, before or after its start."""
+    api: Any = engine.sdk.api
+    stream: Iterable[tuple[bytes | None, bytes | None]] = api.attach(
+        container, stdout=True, stderr=True, stream=True, logs=True, demux=True
+    )
+    return stream
+
+
+def copy_output(output: Iterable[tuple[bytes | None, bytes | None]], sink: Sink) -> None:
+    """Give each piece of output to the sink, until the container ends."""
+    for out, err in output:
+        if out:
+            sink(out, "out")
+        if err:
+            sink(err, "err")
+
+
+def wait_for_exit(container: str, engine: Engine) -> int:
+    """Return the exit code of a container, after it has ended."""
+    return int(engine.sdk.api.wait(container)["StatusCode"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRequest:
+    """The lines of a run's output that are asked for; `tail` None means all."""
+
+    follow: bool
+    tail: int | None
+    times: bool
+
+
+def log_lines(container: str, request: LogRequest, engine: Engine) -> Iterator[bytes]:
+    """Yield the lines of a container's output, each with its local time if wanted."""
+    api: Any = engine.sdk.api
+    lines = api.logs(
+        container,
+        stream=True,
+        follow=request.follow,
+        timestamps=request.times,
+        tail="all" if request.tail is None else request.tail,
+    )
+    for line in lines:
+        yield with_local_time(line) if request.times else line
+
+
+def with_local_time(line: bytes) -> bytes:
+    """Return the line with its time in UTC replaced by the local time, to the second."""
+    time, space, text = line.partition(b" ")
+    try:
+        local = datetime.fromisoformat(f"{time[:19].decode('ascii')}+00:00").astimezone()
+    except ValueError:
+        return line
+    return f"{local:%Y-%m-%d %H:%M:%S}".encode() + space + text

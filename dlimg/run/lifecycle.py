@@ -1,0 +1,129 @@
+"""The life of a run after its start: how it ended, what it left, and its removal."""
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.engine.discover import find_engine
+from dlimg.run.code_state import fingerprint
+from dlimg.run.container import ContainerState, container_state
+from dlimg.run.model import RUN_LABEL, RunRecord, RunState, RunStatus
+from dlimg.run.record import read_records, write_record
+
+_FULL_BYTES: Final = 16 * 2**20
+_ADDED_OR_CHANGED: Final = (0, 1)
+# Files that the engine, the entry point and caches write into any container: no results.
+_NO_RESULTS: Final = re.compile(
+    r"/(dev|proc|sys|run|data|input)(/|$)"
+    r"|/etc/(hosts|hostname|resolv\.conf|mtab)$"
+    r"|(/tmp/home-\d+|/home/\w+|/root)(/env(/|$)|/\.(cache|config|ipython|jupyter|nv|local|triton)(/|$)|$)"
+    r"|.*/__pycache__(/|$)|.*\.pyc$|/tmp/(torchinductor_|tmp|\.|pip-)|/var/(cache|lib/apt|log)(/|$)"
+)
+
+
+def running_engine(context: Context) -> Engine:
+    """Return the engine of the runs, without starting one and without messages about it."""
+    return find_engine(replace(context, log=_ignore), private="join")
+
+
+def _ignore(_text: str) -> None:
+    """Drop messages about which engine is used."""
+
+
+def settle(record: RunRecord, state: ContainerState, context: Context) -> RunRecord:
+    """Return the record with the end of its run, written when that is new."""
+    if record.exit_code is not None or state.exit_code is None:
+        return record
+    settled = replace(
+        record,
+        started=state.started,
+        finished=state.finished,
+        exit_code=state.exit_code,
+        remarks=tuple(_remarks(record, state)),
+    )
+    write_record(settled, context)
+    return settled
+
+
+def _remarks(record: RunRecord, state: ContainerState) -> Iterable[str]:
+    if state.out_of_memory:
+        yield "the kernel ended a process of it: out of memory"
+    output = Path(record.output)
+    try:
+        free = shutil.disk_usage(output).free
+    except OSError:
+        yield f"its output folder {output} is gone"
+    else:
+        if free < _FULL_BYTES:
+            yield f"the disk of its output is full: {output}"
+    for data in record.data:
+        if data.fingerprint and fingerprint(Path(data.source)) != data.fingerprint:
+            yield f"data changed during the run: {data.name} ({data.source})"
+
+
+def statuses(engine: Engine | None, context: Context) -> tuple[RunStatus, ...]:
+    """Return all runs of this user with their states, the oldest first."""
+    containers = _containers(engine) if engine else {}
+    return tuple(_status(record, containers, engine, context) for record in read_records(context))
+
+
+def _containers(engine: Engine) -> Mapping[str, str]:
+    """Return the status words of the containers of runs by id."""
+    rows: Any = engine.sdk.api.containers(all=True, filters={"label": RUN_LABEL})
+    return {row["Id"]: row["State"] for row in rows}
+
+
+def _status(
+    record: RunRecord, containers: Mapping[str, str], engine: Engine | None, context: Context
+) -> RunStatus:
+    if engine is None or record.container not in containers:
+        return RunStatus(record=record, state="gone", ports={})
+    is_live = containers[record.container] not in {"exited", "dead"}
+    if record.exit_code is not None and not is_live:
+        return RunStatus(record=record, state="ended", ports={})
+    return status_of(record, engine, context)
+
+
+def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
+    """Return the state of one run; the record of one that has ended says how."""
+    state = container_state(record.container, engine)
+    if state is None:
+        return RunStatus(record=record, state="gone", ports={})
+    if state.exit_code is not None:
+        return RunStatus(record=settle(record, state, context), state="ended", ports={})
+    word: RunState = "starting" if state.status == "created" else "running"
+    return RunStatus(record=record, state=word, ports=state.ports or {})
+
+
+def files_outside(record: RunRecord, engine: Engine) -> tuple[str, ...]:
+    """Return the paths that the run wrote in its container outside of what is mounted."""
+    attributes: Any = engine.sdk.api.inspect_container(record.container)
+    mounted = [str(mount["Destination"]) for mount in attributes.get("Mounts") or ()]
+    changes: Any = engine.sdk.api.diff(record.container) or ()
+    paths = [row["Path"] for row in changes if row["Kind"] in _ADDED_OR_CHANGED]
+    return results_outside(paths, mounted)
+
+
+def results_outside(paths: Sequence[str], mounted: Sequence[str]) -> tuple[str, ...]:
+    """Return the changed paths without folders, mounts, caches and the engine's own files."""
+    parents = {path.rpartition("/")[0] for path in paths}
+    return tuple(
+        sorted(
+            path
+            for path in paths
+            if path not in parents
+            and not _NO_RESULTS.match(path)
+            and not any(path == target or path.startswith(f"{target}/") for target in mounted)
+        )
+    )
+
+
+def output_size(folder: str) -> tuple[int, int]:
+    """Return the number of files in an output folder and their bytes."""
+    sizes = [path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file()]
+    return len(sizes), sum(sizes)

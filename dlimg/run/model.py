@@ -1,0 +1,223 @@
+"""The values of a run: what was asked for, what was decided, what is remembered. Pure.
+
+`RunRequest` is the user's wish. `RunSpec` is the decision; whatever executes or prints a run
+takes it and nothing else. `RunRecord` is what is kept of a run that was started.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from dlimg.errors import Problem
+from dlimg.model import EMPTY_MAPPING
+
+Mode = Literal["command", "jupyter", "ssh", "both"]
+GpuWish = Literal["auto", "gpu", "cpu"]
+GpuKind = Literal["none", "cdi", "runtime", "gpus"]
+MountKind = Literal["bind", "volume", "tmpfs"]
+RunState = Literal["starting", "running", "ended", "gone"]
+
+CODE: Final = "/code"
+OUTPUT: Final = "/output"
+DATA: Final = "/data"
+INPUT: Final = "/input"
+STOP_SECONDS: Final = 120
+# PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
+SHM_BYTES: Final = 8 * 2**30
+RUN_LABEL: Final = "io.dlimg.run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunName:
+    """The name and number of a run, such as `hello:3`."""
+
+    name: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRequest:
+    """Data as the user names it: a folder, a file, `RUN/output` or stored data, and its name."""
+
+    source: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortMapping:
+    """A port of the container and the one on this machine; 0 lets the engine choose."""
+
+    container: int
+    host: int = 0
+    address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What the user asks for; empty fields are decided by dlimg.
+
+    `env` is a framework with or without a version, a tag or a cell. `variables` are set in the
+    container, `secrets` are names of variables of this machine.
+    """
+
+    folder: Path
+    command: tuple[str, ...] = ()
+    name: str = ""
+    env: str = ""
+    gpu: GpuWish = "auto"
+    device: str = ""
+    mode: Mode = "command"
+    data: tuple[DataRequest, ...] = ()
+    output: str = ""
+    variables: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
+    secrets: tuple[str, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    detach: bool = False
+    terminal: bool = False
+    queue: bool = False
+    stop_seconds: int = STOP_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAccess:
+    """The way in which the engine gives GPUs to a container.
+
+    `cdi` by the names in `devices`, `runtime` by NVIDIA's runtime, `gpus` by `--gpus all`.
+    """
+
+    kind: GpuKind = "none"
+    devices: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.kind != "none"
+
+    def __str__(self) -> str:
+        texts = {"none": "no GPU", "runtime": "NVIDIA's runtime", "gpus": "--gpus all"}
+        return texts.get(self.kind) or ", ".join(self.devices)
+
+
+NO_GPU: Final = GpuAccess()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A folder, file or volume in the container; a tmpfs has no source."""
+
+    kind: MountKind
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeState:
+    """The state of the code: a git commit, `dirty` with changes, or else a digest of the files."""
+
+    commit: str = ""
+    dirty: bool = False
+    digest: str = ""
+
+    def __str__(self) -> str:
+        if self.commit:
+            return f"git {self.commit[:12]}{' with changes' if self.dirty else ''}"
+        return self.digest[:19]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fingerprint:
+    """A cheap summary of a folder, by which changes show; `files` is -1 for a folder too large."""
+
+    files: int
+    size: int
+    newest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunData:
+    """Data of a run: its name, where it comes from, and how that looked at the start."""
+
+    name: str
+    source: str
+    kind: Literal["bind", "volume"] = "bind"
+    fingerprint: Fingerprint | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """The decision: all that is needed to start the container, in any tool's format.
+
+    `image` is the name and `digest` what it means now. `entrypoint` replaces the image's if it is
+    not empty, `command` are the words behind the image. `user` is empty for the image's own.
+    """
+
+    run: RunName
+    image: str
+    digest: str
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    ports: tuple[PortMapping, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
+    labels: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
+    gpu: GpuAccess = NO_GPU
+    user: str = ""
+    working_folder: str = CODE
+    shm_bytes: int = SHM_BYTES
+    stop_seconds: int = STOP_SECONDS
+    secrets: tuple[str, ...] = ()
+    terminal: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is kept of a run; times are in UTC as ISO 8601 texts, `exit_code` None until its end.
+
+    `host` is the address of its engine. `remarks` are what the end brought up: out of memory, a
+    full disk, changed data.
+    """
+
+    run: RunName
+    container: str
+    host: str
+    image: str
+    digest: str
+    command: tuple[str, ...]
+    folder: str
+    output: str
+    mode: Mode = "command"
+    gpu: str = ""
+    code: CodeState = CodeState()
+    data: tuple[RunData, ...] = ()
+    secrets: tuple[str, ...] = ()
+    created: str = ""
+    started: str = ""
+    finished: str = ""
+    exit_code: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageChoice:
+    """The image of a run: names to try in this order, and the cell that they belong to.
+
+    `cell` is empty for an image that the user names; `reason` says how it was chosen.
+    """
+
+    names: tuple[str, ...]
+    cell: str = ""
+    is_cuda: bool = False
+    reason: str = ""
+    notes: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """A run's record with its state now; `ports` are those of this machine by the container's."""
+
+    record: RunRecord
+    state: RunState
+    ports: Mapping[int, int] = field(default_factory=dict)

@@ -1,0 +1,116 @@
+"""Names of runs and data: parsed from what users write, and made from folders. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Final
+
+from dlimg.errors import BadInput
+from dlimg.run.model import DataRequest, PortMapping, RunName
+
+# Letters and digits of any script; no separators of paths, shells and references.
+_NAME: Final = re.compile(r"\w[\w.-]{0,62}")
+_RUN: Final = re.compile(r"(?P<name>\w[\w.-]{0,62}):(?P<number>[1-9][0-9]{0,8})")
+_OUTPUT: Final = "/output"
+_LONGEST: Final = 63
+_LAST_PORT: Final = 65_535
+# Folders at the root of any image: data by such a name is in /data and /input only.
+ROOT_FOLDERS: Final = frozenset(
+    {"bin", "boot", "code", "data", "dev", "etc", "home", "input", "lib", "lib32", "lib64"}
+    | {"libx32", "media", "mnt", "opt", "output", "proc", "root", "run", "sbin", "srv", "sys"}
+    | {"tmp", "usr", "var"}
+)
+
+
+def name_from(text: str) -> str:
+    """Return a name for runs made from a folder's: what may not be in names becomes `-`."""
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-.")[:_LONGEST]
+    return name if _NAME.fullmatch(name) else "run"
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise BadInput for a name with characters that names do not have."""
+    if not _NAME.fullmatch(name):
+        hint = f"use letters, digits, `.`, `_` and `-`: e.g. {name_from(name)}"
+        raise BadInput(f"{name!r} is no name", where=where, hint=hint)
+
+
+def parse_run(text: str) -> RunName | None:
+    """Return the run that `hello:3` names; None for any other text."""
+    match = _RUN.fullmatch(text)
+    return RunName(name=match["name"], number=int(match["number"])) if match else None
+
+
+def parse_data(text: str, *, exists: bool) -> DataRequest:
+    """Return the data that `SRC[:NAME]` names; `exists` if the whole text is a path that does.
+
+    Without a name it is the source's last part, or the run's name.
+    """
+    source, colon, name = text.rpartition(":")
+    if exists or not colon or "/" in name or "\\" in name or name.isdecimal():
+        source, name = text, ""
+    if not source or (colon and not text.rpartition(":")[2]):
+        raise BadInput(f"{text!r} names no data", where="--data", hint="write SRC or SRC:NAME")
+    if name:
+        check_name(name, "--data")
+        return DataRequest(source=source, name=name)
+    run = output_of(source)
+    return DataRequest(source=source, name=run.name if run else _last_part(source))
+
+
+def output_of(source: str) -> RunName | None:
+    """Return the run whose output is meant by `RUN/output`; None for any other source."""
+    return parse_run(source.removesuffix(_OUTPUT)) if source.endswith(_OUTPUT) else None
+
+
+def _last_part(source: str) -> str:
+    return name_from(PurePath(source.rstrip("/")).name)
+
+
+def refuse_repeats(data: Iterable[DataRequest]) -> None:
+    """Raise BadInput for two sources under one name."""
+    sources: dict[str, str] = {}
+    for request in data:
+        other = sources.setdefault(request.name, request.source)
+        if other is not request.source:
+            message = f"{other} and {request.source} would both be /data/{request.name}"
+            raise BadInput(message, where="--data", hint=f"name one: {request.source}:OTHER")
+
+
+def data_targets(name: str) -> tuple[str, ...]:
+    """Return the paths in the container under which data of this name is found."""
+    at_root = () if name in ROOT_FOLDERS else (f"/{name}",)
+    return (f"/data/{name}", f"/input/{name}", *at_root)
+
+
+def container_name(run: RunName) -> str:
+    """Return the container's name; empty where the run's has characters that engines refuse."""
+    return f"dlimg-{run.name}-{run.number}" if run.name.isascii() else ""
+
+
+_PORT: Final = re.compile(
+    r"(?:(?P<address>\d+(?:\.\d+){3}|\[[0-9a-f:]+\]):)?(?:(?P<host>\d+):)?(?P<port>\d+)"
+)
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse_port(text: str) -> PortMapping:
+    """Return the port that `8888`, `9000:8888` or `0.0.0.0:9000:8888` means. Raises BadInput."""
+    match = _PORT.fullmatch(text)
+    numbers = [int(match[part] or 0) for part in ("host", "port")] if match else []
+    if match is None or not numbers[1] or max(numbers) > _LAST_PORT:
+        hint = "write PORT, HOST:PORT or ADDRESS:HOST:PORT"
+        raise BadInput(f"{text!r} is no port", where="--port", hint=hint)
+    address = (match["address"] or "127.0.0.1").strip("[]")
+    return PortMapping(container=numbers[1], host=numbers[0], address=address)
+
+
+def parse_variable(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """Return the variable that `NAME=VALUE` sets, or `NAME` with its value here."""
+    name, equals, value = text.partition("=")
+    if not _VARIABLE.fullmatch(name):
+        hint = "write NAME=VALUE or NAME"
+        raise BadInput(f"{text!r} sets no variable", where="--variable", hint=hint)
+    if not equals and name not in environment:
+        raise BadInput(f"{name} is not set here", where="--variable", hint=f"write {name}=VALUE")
+    return name, value if equals else environment[name]

@@ -1,0 +1,213 @@
+"""From a request to a container: image, GPU, folders, mounts, record; and what is refused."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput, Negative
+from dlimg.pipeline.run_start import RunStart, create_run
+from dlimg.run.model import DataRequest, RunRequest
+from dlimg.run.record import read_records, write_record
+from tests.support import run_engine
+
+IMAGE = "mine:1"
+COMMAND = ("python", "train.py")
+MATRIX = str(Path(__file__).parents[3] / "matrix.yaml")
+JAX = "jax-0.12.0.1-cpu-py3.13-debian13"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context.of({"HOME": str(tmp_path / "home")}, print)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "my 'first' $x 你好"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def api() -> run_engine.FakeApi:
+    return run_engine.FakeApi(images={IMAGE: "sha256:11"})
+
+
+@pytest.fixture
+def start(api: run_engine.FakeApi, context: Context, folder: Path) -> Callable[..., RunStart]:
+    def start(engine: Engine | None = None, **fields: Any) -> RunStart:
+        request = RunRequest(folder=folder, env=IMAGE, gpu="cpu", command=COMMAND)
+        chosen = engine or run_engine.engine(api, context)
+        return create_run(replace(request, **fields), MATRIX, chosen, context)
+
+    return start
+
+
+def test_a_folder_of_any_name_becomes_a_run(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, folder: Path, context: Context
+) -> None:
+    spec, record = start().spec, start().record
+    assert str(spec.run) == "my-first-x-你好:1"
+    assert str(record.run) == "my-first-x-你好:2"
+    code, output = api.created[0]["host_config"]["mounts"]
+    assert (code["Source"], code["Target"]) == (str(folder), "/code")
+    assert (output["Source"], output["Target"]) == (f"{folder}/output/1", "/output")
+    assert Path(record.output).is_dir()
+    assert api.created[0]["user"] == f"{os.getuid()}:{os.getgid()}"
+    assert api.created[0]["labels"]["io.dlimg.run.image"] == "mine:1@sha256:11"
+    assert [r.run.number for r in read_records(context)] == [1, 2]
+
+
+def test_data_is_mounted_read_only_at_three_places(
+    start: Callable[..., RunStart], tmp_path: Path
+) -> None:
+    (tmp_path / "mnist").mkdir()
+    data = (DataRequest(source=str(tmp_path / "mnist"), name="mnist"),)
+    mounts = start(data=data).spec.mounts[2:]
+    assert [mount.target for mount in mounts] == ["/data/mnist", "/input/mnist", "/mnist"]
+    assert all(mount.read_only for mount in mounts)
+
+
+def test_the_output_of_a_run_is_data_of_the_next(start: Callable[..., RunStart]) -> None:
+    first = start(name="hello").record
+    data = (DataRequest(source="hello:1/output", name="model"),)
+    second = start(name="hello", data=data)
+    assert second.spec.mounts[2].source == first.output
+    assert second.record.data[0].name == "model"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [("/nowhere", "there is no data /nowhere"), ("hello:7/output", "there is no run 'hello:7'")],
+)
+def test_data_that_does_not_exist_is_refused(
+    source: str, message: str, start: Callable[..., RunStart], context: Context
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        start(data=(DataRequest(source=source, name="x"),))
+    assert read_records(context) == ()
+
+
+def test_two_runs_never_share_an_output_folder(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "results")
+    first = start(output=output)
+    api.set_state(first.record.container, "running")
+    for other in (output, f"{output}/inner", str(tmp_path)):
+        with pytest.raises(BadInput, match=r"writes to .* at this moment"):
+            start(output=other)
+    api.set_state(first.record.container, "exited")
+    start(output=output)
+
+
+def test_an_output_folder_of_a_removed_run_is_not_used_again(
+    start: Callable[..., RunStart], folder: Path
+) -> None:
+    (folder / "output/7").mkdir(parents=True)
+    assert start().spec.run.number == 8
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [(["train.py", "main.py"], "python train.py"), (["main.py"], "python main.py")],
+)
+def test_without_a_command_the_folders_script_runs(
+    files: list[str], command: str, start: Callable[..., RunStart], folder: Path
+) -> None:
+    for name in files:
+        (folder / name).touch()
+    assert " ".join(start(command=()).spec.command) == command
+
+
+def test_without_a_command_or_script_the_run_is_refused(
+    start: Callable[..., RunStart], context: Context
+) -> None:
+    with pytest.raises(BadInput, match="there is no command to run"):
+        start(command=())
+    assert read_records(context) == ()
+
+
+def test_gpu_is_refused_where_the_engine_gives_none(start: Callable[..., RunStart]) -> None:
+    with pytest.raises(Negative, match="no GPU for this run") as error:
+        start(gpu="gpu")
+    assert "NVIDIA Container Toolkit" in error.value.problems[0].hint
+
+
+def test_gpu_is_refused_with_an_image_for_the_cpu(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, context: Context
+) -> None:
+    engine = run_engine.engine(api, context, Runtimes={"nvidia": {}})
+    with pytest.raises(BadInput, match="is an image for the CPU"):
+        start(engine, gpu="gpu", env=JAX)
+
+
+def test_an_engine_without_gpus_is_used_without_them(start: Callable[..., RunStart]) -> None:
+    assert not start(gpu="auto").spec.gpu
+
+
+def test_the_gpu_of_the_engine_is_used(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, context: Context
+) -> None:
+    engine = run_engine.engine(api, context, Runtimes={"nvidia": {}})
+    assert start(engine, gpu="gpu").spec.gpu.kind == "runtime"
+
+
+def test_a_tag_that_does_not_exist_is_refused(
+    start: Callable[..., RunStart], context: Context
+) -> None:
+    with pytest.raises(Negative, match="there is no image mine:2"):
+        start(env="mine:2")
+    with pytest.raises(Negative, match=r"there is no image ghcr.invalid/x:1"):
+        start(env="ghcr.invalid/x:1")
+    assert read_records(context) == ()
+
+
+def test_an_image_is_pulled_where_the_engine_lacks_it(
+    start: Callable[..., RunStart], api: run_engine.FakeApi
+) -> None:
+    api.pullable["ghcr.io/team/jax:1"] = "sha256:22"
+    assert start(env="ghcr.io/team/jax:1").spec.digest == "sha256:22"
+
+
+def test_an_image_that_is_nowhere_names_the_command_that_builds_it(
+    start: Callable[..., RunStart],
+) -> None:
+    with pytest.raises(Negative, match="the engine has no image of jax-") as error:
+        start(env="jax")
+    assert f"`dlimg build {JAX}`" in error.value.problems[0].hint
+
+
+def test_another_image_of_the_framework_does_where_the_best_is_missing(
+    start: Callable[..., RunStart], api: run_engine.FakeApi
+) -> None:
+    api.images["dlimg/jax:0.12.0.1-cpu-py3.12-debian13"] = "sha256:33"
+    assert start(env="jax").spec.digest == "sha256:33"
+
+
+def test_a_rootless_engine_takes_the_caller_for_its_root(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, context: Context
+) -> None:
+    engine = run_engine.engine(api, context, SecurityOptions=["name=rootless"])
+    assert start(engine).spec.user == "0:0"
+
+
+@pytest.mark.parametrize("fields", [{"device": "x"}, {"queue": True}])
+def test_a_run_on_the_cpu_takes_no_gpu_options(
+    fields: dict[str, Any], start: Callable[..., RunStart]
+) -> None:
+    with pytest.raises(BadInput, match="a run on the CPU takes no GPU"):
+        start(**fields)
+
+
+def test_a_record_of_a_run_elsewhere_is_no_obstacle(
+    start: Callable[..., RunStart], context: Context
+) -> None:
+    write_record(replace(start().record, container="other"), context)
+    assert start().spec.run.number == 2
