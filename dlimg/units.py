@@ -1,5 +1,7 @@
 """Amounts as people read them: bytes, seconds, counts."""
 
+from typing import Final
+
 
 def bytes_text(size: int) -> str:
     """Return `1.23 GB` for 1,234,567,890: decimal units, as registries count."""
@@ -19,6 +21,11 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 layer`, `2 layers`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+_PLURALS: Final = {"is": "are", "was": "were", "has": "have", "needs": "need", "runs": "run"}
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Return `1 layer`, `2 layers`; with the verb `is` `1 layer is`, `2 layers are`."""
+    is_one = number == 1
+    text = f"{number} {noun}{'' if is_one else 's'}"
+    return f"{text} {verb if is_one else _PLURALS[verb]}" if verb else text

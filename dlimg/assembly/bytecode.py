@@ -19,6 +19,7 @@ from dlimg.layer.tar import tar_parts
 from dlimg.model import SharedPath, Wheel
 from dlimg.store.keys import Layer, LayerKey, hash_texts
 from dlimg.store.store import Store, find_layer, make_layer
+from dlimg.units import counted
 
 # Byte code from this many bytes on, unpacked, is a layer of its own.
 LARGE_BYTECODE: Final = 3_000_000
@@ -140,7 +141,9 @@ def _joint_bytecode(
                 by_path.setdefault(entry.path, entry)
         yield from arrange_entries(by_path.values())
 
-    return _compressed_layer(context, key, entries(), f"byte code of {len(wheels)} wheels")
+    return _compressed_layer(
+        context, key, entries(), f"byte code of {counted(len(wheels), 'wheel')}"
+    )
 
 
 def _compressed_layer(

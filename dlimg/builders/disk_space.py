@@ -18,6 +18,7 @@ from dlimg.render.bake import KEY_LABEL
 from dlimg.store.image_manifest import is_cuda_wheel
 from dlimg.store.keys import Layer
 from dlimg.store.store import Store, find_layer
+from dlimg.units import counted
 
 # How much larger a wheel's files are than the wheel, rounded up from the largest ratio seen on
 # 2026-11-21: CUDA libraries 1.2 to 1.9 (nccl 2.32, cublas 13.10, cudnn 9.28), frameworks and
@@ -95,8 +96,8 @@ def check_space(planned: Sequence[PlannedImage], engine: Engine, needed: int) ->
     free = free_bytes(engine)
     if free is not None and free < needed:
         raise Negative(
-            f"no space left for {len(planned)} images: they need about {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free",
+            f"no space left: {counted(len(planned), 'image', 'needs')} about "
+            f"{needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
             where=engine.root,
             hint="build fewer cells at once, or free some with `dlimg prune`",
         )

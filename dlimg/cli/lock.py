@@ -13,6 +13,7 @@ from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.locks import PrivateEngine, pin_bases
 from dlimg.pipeline.project import CellSelection, read_project, select_cells
 from dlimg.pipeline.system_needs import log_missing_libraries
+from dlimg.units import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,5 +84,6 @@ def run(options: LockOptions, context: Context) -> int:
     log_missing_libraries(project, [cell for cell in cells if cell.id in written], context)
     if rows:
         print_table(("lock", "state", "changes"), rows, context)
-    context.log(f"{len(results) - len(rows)} locks were current, {len(rows)} were not")
+    current = counted(len(results) - len(rows), "lock", "was")
+    context.log(f"{current} current, {len(rows)} {'was' if len(rows) == 1 else 'were'} not")
     return 0

@@ -34,6 +34,7 @@ from dlimg.report import pick as report
 from dlimg.report.evidence_text import tested_text
 from dlimg.report.pick_table import pick_table_text
 from dlimg.report.why import answer_json, answer_text
+from dlimg.units import counted
 
 PAGE: Final = Path("docs/pick.md")
 TABLE_BEGIN: Final = "<!-- table: written by `dlimg pick --table` -->"
@@ -202,7 +203,8 @@ def _print(
         print_table(*report.without_empty(report.MATCH_HEADINGS, rows), context)
     more = report.hidden_matches(picked)
     if more and not options.every_image:
-        context.log(f"{more} more images run there: other Pythons, systems and flavours (--all)")
+        run_there = counted(more, "more image", "runs")
+        context.log(f"{run_there} there: other Pythons, systems and flavours (--all)")
     rejected = list(report.rejection_rows(picked))
     if rejected:
         out("\n" if rows else "")

@@ -9,6 +9,7 @@ from dlimg.errors import Negative
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.project import CellSelection, read_project, select_cells
 from dlimg.pipeline.render import rendered_files, rendering_problems, write_rendered
+from dlimg.units import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ def run(options: RenderOptions, context: Context) -> int:
     skipped = len(cells) - len(images)
     if skipped:
         context.log(
-            f"{skipped} cells are not locked here and have no Dockerfile; `dlimg list` shows which"
+            f"{counted(skipped, 'cell', 'is')} not locked here and without a Dockerfile; "
+            "`dlimg list` shows which"
         )
     files = rendered_files(project, images, is_all=options.cells.is_all)
     total = len(files.dockerfiles)

@@ -30,6 +30,7 @@ from dlimg.report.size_text import (
     sizes_json,
     total_text,
 )
+from dlimg.units import counted
 
 # All layers are shown for at most so many images, and the table of pulls for at most so many.
 MOST_WITH_LAYERS: Final = 1
@@ -101,7 +102,8 @@ def _locked(
     if not images:
         raise BadInput("none of these cells is locked here", hint="`dlimg lock` locks them")
     if len(images) < len(cells):
-        context.log(f"{len(cells) - len(images)} cells are not locked here and not counted")
+        unlocked = counted(len(cells) - len(images), "cell", "is")
+        context.log(f"{unlocked} not locked here and not counted")
     return images
 
 

@@ -98,7 +98,8 @@ def locked_wheels(_facts: Facts, combination: Combination) -> RuleResult | None:
         )
         message = f"{message} on {combination.arch} with glibc {system.glibc}"
         return refuse("locked-wheels", "install", message, source)
-    message = f"all {len(files)} locked wheels fit Python {combination.python}"
+    fit = f"all {len(files)} locked wheels fit" if len(files) > 1 else "the only locked wheel fits"
+    message = f"{fit} Python {combination.python}"
     return confirm("locked-wheels", f"{message} and glibc {system.glibc}", source)
 
 

@@ -10,6 +10,7 @@ from dlimg.lint import aliases, end_of_life, gpu_coverage, online, system_librar
 from dlimg.lint.model import Finding, LintContext, LintRule, Severity
 from dlimg.lint.wheels import lock_sets
 from dlimg.matrix.model import IgnoredFinding
+from dlimg.units import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +80,9 @@ def _unused_entries(context: LintContext, entries: Sequence[IgnoredFinding]) -> 
 def _skipped(context: LintContext) -> Iterator[str]:
     missing = len(context.resolution.cells) - len(context.locks)
     if missing:
-        yield f"wheels of {missing} unlocked cells"
+        yield f"wheels of {counted(missing, 'unlocked cell')}"
     if context.unread_wheels:
-        yield f"the libraries of {context.unread_wheels} wheels, which were not read here"
+        yield f"the libraries of {counted(context.unread_wheels, 'wheel')}, not read here so far"
     if context.answers is None:
         names = ", ".join(rule.id for rule in RULES if rule.online)
         yield f"the index and registries ({names}): use --online"

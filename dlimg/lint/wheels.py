@@ -22,6 +22,7 @@ from dlimg.lint.model import (
 from dlimg.lock.file_conflicts import find_file_conflicts
 from dlimg.lock.pylock import ResolvedWheel, WheelContents
 from dlimg.model import CPU, Lock, Wheel
+from dlimg.units import counted
 
 _CUDA_PART: Final = re.compile(r"(?P<stem>nvidia-[a-z0-9-]+?)-cu(?P<major>[0-9]{2})")
 _CUDNN: Final = re.compile(r"nvidia-cudnn-cu[0-9]+")
@@ -173,7 +174,7 @@ def _cuda_on_cpu(context: LintContext) -> Iterator[Finding]:
             sizes[names] = sum(wheel.size for wheel in parts)
     for names, sets in sets_of.items():
         message = (
-            f"a CPU image carries {len(names)} CUDA wheels, {sizes[names] // 10**6} MB "
+            f"a CPU image carries {counted(len(names), 'CUDA wheel')}, {sizes[names] // 10**6} MB "
             f"({shorten_list(list(names))}): ask for the CPU build of the package that brings them"
         )
         yield _finding(context, ON_CPU, sets, names[0], message, sets[0].cells[0])

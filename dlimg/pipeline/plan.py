@@ -13,6 +13,7 @@ from dlimg.pipeline.images import current_images, locked_images
 from dlimg.pipeline.project import CellSelection, Project, compression_of, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
 from dlimg.render.plan import PlanEntry, plan_entries
+from dlimg.units import counted
 
 
 def images_to_plan(
@@ -28,7 +29,7 @@ def images_to_plan(
     if missing and not selection.is_all:
         current_images(project, cells)  # says which, and how to lock them
     if missing:
-        context.log(f"{missing} cells are not locked here and not in the plan")
+        context.log(f"{counted(missing, 'cell', 'is')} not locked here and not in the plan")
     foreign = next((image.cell for image in images if not _fits_this_machine(image)), None)
     if foreign:
         context.log(

@@ -26,6 +26,7 @@ from dlimg.pipeline.project import Project
 from dlimg.pypi.index import cached_contents, open_index
 from dlimg.pypi.mirrors import default_addresses
 from dlimg.pypi.wheel_needs import cached_needs, has_libraries, read_needs
+from dlimg.units import counted
 from dlimg.wheel.elf import WheelNeeds
 
 
@@ -85,7 +86,8 @@ def log_missing_libraries(project: Project, cells: Sequence[Cell], context: Cont
     unread = [wheel for wheel in wheels.values() if wheel.sha256 not in known]
     if unread:
         size = sum(wheel.size for wheel in unread) // 10**6
-        context.log(f"reading what {len(unread)} wheels need of the system ({size} MB at most)")
+        needing = counted(len(unread), "wheel", "needs")
+        context.log(f"reading what {needing} of the system ({size} MB at most)")
         try:
             known = read_needs(index, default_addresses(context), list(wheels.values()))
         except NetworkFailure as error:

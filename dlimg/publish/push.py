@@ -24,6 +24,7 @@ from dlimg.registry.manifests import Descriptor, put_manifest
 from dlimg.registry.responses import RegistryRefusal
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
+from dlimg.units import counted
 
 AT_ONCE: Final = 4
 LOG_SECONDS: Final = 10.0
@@ -100,7 +101,7 @@ def push_image(
     to_send = [blob for blob in blobs if blob.digest in digests]
     total = sum(blob.size for blob in to_send)
     if total > _SMALL:
-        count = f"{len(to_send)} of {len(blobs)} blobs"
+        count = f"{len(to_send)} of {counted(len(blobs), 'blob')}"
         log(f"{repository} lacks {count}, {_megabytes(total)}")
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         futures = {blob.digest: pool.submit(_upload, target, blob) for blob in to_send}

@@ -10,6 +10,7 @@ from dlimg.checks.evidence_json import host_record, to_json_value
 from dlimg.checks.verdicts import GPU_CHECK, gpus_of_verdicts, outcome_of
 from dlimg.model import CheckStatus, Evidence, Host, Verdict
 from dlimg.report.evidence_text import reasons
+from dlimg.units import counted
 
 BENCHMARK: Final = "benchmark"
 HEADINGS: Final = ("where", "on", "work", "ms per image", "speed", "ratio", "deviation")
@@ -86,7 +87,7 @@ def gpu_text(evidence: Evidence) -> str:
 
 def processor_text(host: Host) -> str:
     """Return the processor and its cores, as far as they are known."""
-    cores = f"{host.cores} cores" if host.cores else ""
+    cores = counted(host.cores, "core") if host.cores else ""
     return ", ".join(filter(None, (host.processor or "CPU", cores)))
 
 

@@ -11,7 +11,7 @@ from dlimg.report.evidence_text import attempts_text, flaky, gpu_text, not_run
 from dlimg.report.plain import clean
 from dlimg.report.summary import outcome_text
 from dlimg.results import ImageResult, image_exit_code
-from dlimg.units import bytes_text, seconds_text
+from dlimg.units import bytes_text, counted, seconds_text
 
 # GitHub accepts 1 MiB from a step, and drops all of a larger summary.
 LIMIT: Final = 1_000_000
@@ -40,7 +40,8 @@ def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
     skipped = [result for result in results if result.skipped]
     good = sum(image_exit_code(result) == 0 for result in results) - len(skipped)
     left_out = f", {len(skipped)} skipped" if skipped else ""
-    yield f"### dlimg: {good} of {len(results)} images are good{left_out}\n"
+    images = counted(len(results), "image", "is")
+    yield f"### dlimg: {good} of {images} good{left_out}\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
     yield "|---|---|--:|---|--:|--:|---|"
     for result in results:

@@ -36,7 +36,11 @@ def table(
     common = _common_columns(rows)
     if _least_width(headings, rows) <= width:
         parts: Iterator[RenderableType] = iter((_aligned(headings, rows),))
-    elif common and _least_width(headings[common:], [row[common:] for row in rows]) <= width - _GAP:
+    elif (
+        common
+        and _has_groups(rows, common)
+        and _least_width(headings[common:], [row[common:] for row in rows]) <= width - _GAP
+    ):
         parts = _groups(headings, rows, common, width)
     else:
         parts = _blocks(headings, rows, width)
@@ -77,6 +81,11 @@ def _common_columns(rows: Sequence[Sequence[str]]) -> int:
     )
 
 
+def _has_groups(rows: Sequence[Sequence[str]], common: int) -> bool:
+    """Return whether neighbours are alike in their first columns, so that groups are fewer."""
+    return sum(1 for _ in groupby(rows, key=lambda row: tuple(row[:common]))) < len(rows)
+
+
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
     roomy = _wrapped_column(headings, rows)
     drawn = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
@@ -103,17 +112,18 @@ def _blocks(
     """Yield each row's name, and below it its other fields, as many on a line as fit."""
     for name, *cells in rows:
         yield Text(name, style="bold")
+        indent = len(name) - len(name.lstrip()) + _GAP
         line = Text()
         for heading, cell in zip(headings[1:], cells, strict=True):
             if cell in {"", "-"}:
                 continue
             part = Text.assemble((f"{heading}: ", "dim"), (cell, _style(cell)))
-            if line and len(line) + _GAP + len(part) > width - _GAP:
-                yield Padding(line, (0, 0, 0, _GAP))
+            if line and len(line) + _GAP + len(part) > width - indent:
+                yield Padding(line, (0, 0, 0, indent))
                 line = Text()
             line = Text(" " * _GAP).join((line, part)) if line else part
         if line:
-            yield Padding(line, (0, 0, 0, _GAP))
+            yield Padding(line, (0, 0, 0, indent))
 
 
 def _style(cell: str) -> str:

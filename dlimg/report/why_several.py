@@ -8,6 +8,7 @@ from dlimg.compat.several_answer import Resolved, SeveralAnswer, SeveralSuggesti
 from dlimg.lock.conflict import Conflict
 from dlimg.report.plain import clean
 from dlimg.report.why import STAGE_NAMES, combination_text, reason_json, reason_lines
+from dlimg.units import counted
 
 _UNRESOLVED: Final = "the facts alone: the package index"
 
@@ -102,7 +103,8 @@ def _body(answer: SeveralAnswer) -> Iterator[str]:
 
 def _resolution(resolved: Resolved) -> Iterator[str]:
     if resolved.outcome == "resolved":
-        yield f"  yes  uv resolves them on the package index: {len(resolved.packages)} packages"
+        packages = counted(len(resolved.packages), "package")
+        yield f"  yes  uv resolves them on the package index: {packages}"
     elif resolved.outcome == "no answer":
         yield f"  !    {_UNRESOLVED} did not answer ({clean(resolved.note)})"
     elif resolved.outcome == "not asked":

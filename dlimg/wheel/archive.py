@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from dlimg.units import counted
 from dlimg.wheel.errors import damaged_wheel, invalid_wheel
 from dlimg.wheel.member_paths import UTF8, check_duplicates, decode_name, safe_path
 
@@ -79,7 +80,7 @@ def read_directory(file: BinaryIO, name: str) -> tuple[list[ZipDirectoryEntry], 
     entries = list(_parse_directory(file.read(location.size), name))
     if len(entries) != location.count:
         raise damaged_wheel(
-            name, f"its directory lists {len(entries)} files and claims {location.count}"
+            name, f"its directory lists {counted(len(entries), 'file')}, claims {location.count}"
         )
     return entries, location.offset
 

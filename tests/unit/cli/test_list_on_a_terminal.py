@@ -52,6 +52,14 @@ def test_the_whole_matrix_fits_into_eighty_columns() -> None:
     assert "  cuda13.2-py3.12-debian13 (uv 3.12.16)" in {line[:39].rstrip() for line in lines}
 
 
+def test_a_narrow_terminal_has_the_fields_of_a_cell_below_it() -> None:
+    lines = on_a_terminal(columns=60, command=EVERYTHING)
+    assert max(map(len, lines)) <= 60
+    start = lines.index("pytorch-2.15.0-")
+    assert lines[start + 1 : start + 3] == ["  cuda13.2-py3.11-debian12", "    locked: yes"]
+    assert lines.count("  locked") == 0, "no cell has headings of its own"
+
+
 def test_a_narrow_terminal_cuts_nothing_off() -> None:
     lines = on_a_terminal(columns=50)
     text = "".join(line.strip() for line in lines)

@@ -277,7 +277,7 @@ def overlapping() -> bytes:
         (WHOLE[:LISTING] + b"x" + WHOLE[LISTING:], "not where its end says"),
         (zipped([A, B], end=plain_end(2, 1, 2)), "not where its end says"),
         (zipped([], end=plain_end(0, 0, 0)), "not where its end says"),
-        (zipped([A], end=plain_end(2, 47, 37 + 1)), "lists 1 files and claims 2"),
+        (zipped([A], end=plain_end(2, 47, 37 + 1)), "lists 1 file, claims 2"),
         (zipped([A], end=plain_end(1, 47, 38, disk=1)), "one part of several"),
         (zipped([A], end=plain_end(1, 47, 38, here=0)), "one part of several"),
         (WHOLE.replace(b"PK\1\2", b"PK\1\3", 1), "its directory is broken"),
