@@ -11,9 +11,10 @@ from dlimg.errors import BadInput, nearest
 from dlimg.lint.catalogue import RULES, LintResult, lint
 from dlimg.lint.model import Severity
 from dlimg.lint.pages import rule_page
+from dlimg.lock.local_wheels import wheel_folders
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.lint import ask_online, read_lint_context
-from dlimg.pipeline.system_needs import with_known_needs
+from dlimg.pipeline.system_needs import read_wheel_needs, with_known_needs
 from dlimg.report.lint import findings_text, github_annotations, lint_json, summary
 
 
@@ -61,6 +62,9 @@ def run(options: LintOptions, context: Context) -> int:
     lint_context = read_lint_context(options.matrix, read_facts(), datetime.now(tz=UTC).date())
     if options.online:
         lint_context = replace(lint_context, answers=ask_online(lint_context, context))
+        named = context.with_indexes(lint_context.resolution.indexes)
+        cells, locks = lint_context.resolution.cells, lint_context.locks
+        read_wheel_needs(cells, locks, wheel_folders((), named), named)
     result = lint(with_known_needs(lint_context, context))
     _print(result, options.format, context)
     warnings = result.count(Severity.WARNING) if options.strict else 0

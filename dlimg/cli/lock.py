@@ -81,7 +81,8 @@ def run(options: LockOptions, context: Context) -> int:
         if result.state is not LockState.CURRENT
     ]
     written = {result.name for result in results if result.state is LockState.WRITTEN}
-    log_missing_libraries(project, [cell for cell in cells if cell.id in written], context)
+    new = [cell for cell in cells if cell.id in written]
+    log_missing_libraries(project, new, options.find_links, context)
     if rows:
         print_table(("lock", "state", "changes"), rows, context)
     current = counted(len(results) - len(rows), "lock", "was")

@@ -1,7 +1,7 @@
 """Which package of a distribution has a shared library, and which libraries images have anyway."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,9 +25,22 @@ class DistributionLibraries:
         owners = {owner for name in apt for owner in self.brings.get(name, {name})}
         return self.base | {name for name, owner in self.packages.items() if owner in owners}
 
+    def package_of(self, library: str) -> str:
+        """Return the package that has a library, or an empty text.
+
+        The file of a library may be needed by its full name: `libgomp.so.1.0.0` is the file of
+        `libgomp.so.1`.
+        """
+        return self.packages.get(library) or self.packages.get(_short_name(library), "")
+
+    def is_in(self, library: str, names: Collection[str]) -> bool:
+        """Return whether a library is among these names, or is the file of one of a package."""
+        short = _short_name(library)
+        return library in names or (short in self.packages and short in names)
+
     def smallest(self, libraries: Iterable[str]) -> tuple[str, ...]:
         """Return packages that have these libraries, without those that another brings."""
-        owners = {self.packages[name] for name in libraries if name in self.packages}
+        owners = {owner for name in libraries if (owner := self.package_of(name))}
         return tuple(
             sorted(
                 owner
@@ -38,6 +51,12 @@ class DistributionLibraries:
                 )
             )
         )
+
+
+def _short_name(library: str) -> str:
+    """Return `libgomp.so.1` of `libgomp.so.1.0.0`."""
+    name, ending, version = library.partition(".so.")
+    return f"{name}{ending}{version.partition('.')[0]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,11 @@ def lint(context: LintContext) -> LintResult:
     entry_of = {finding: _ignoring(finding, context.matrix.ignored) for finding in findings}
     used = {id(entry) for entry in entry_of.values() if entry}
     unused = [entry for entry in context.matrix.ignored if id(entry) not in used]
+    if unused and context.answers:
+        # What is found by names alone may be no fault once the wheels were read.
+        offline = [each for rule in RULES for each in rule.find(replace(context, answers=None))]
+        used |= {id(_ignoring(finding, unused)) for finding in offline}
+        unused = [entry for entry in unused if id(entry) not in used]
     shown = [finding for finding, entry in entry_of.items() if entry is None]
     shown += _unused_entries(context, unused)
     order = list(Severity)

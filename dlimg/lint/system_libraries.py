@@ -44,9 +44,7 @@ def wheels_to_read(cell: Cell, lock: Lock) -> tuple[Wheel, ...]:
     own = {cell.package, *cell.paired_packages}
     fixed = (*_NVIDIA, *cell.framework.fixed_packages)
     return tuple(
-        wheel
-        for wheel in lock.wheels
-        if wheel.name not in own and not wheel.name.startswith(fixed) and not wheel.local
+        wheel for wheel in lock.wheels if wheel.name not in own and not wheel.name.startswith(fixed)
     )
 
 
@@ -67,7 +65,11 @@ def missing_libraries(
     for wheel in wheels_to_read(cell, lock):
         if wheel.sha256 in needs:
             own = needs[wheel.sha256]
-            lacking = {name for name in own.of_all() - have if not _ALWAYS.fullmatch(name)}
+            lacking = {
+                name
+                for name in own.of_all()
+                if not libraries.is_in(name, have) and not _ALWAYS.fullmatch(name)
+            }
             first = lacking & own.of_modules()
             if lacking:
                 yield MissingLibraries(
@@ -82,15 +84,17 @@ def apt_sentence(missing: MissingLibraries, libraries: DistributionLibraries, *,
     """
     parts = []
     for names, start in ((missing.needed, ""), (missing.later, "parts of it also need ")):
-        if names:
-            packages = libraries.smallest(names)
-            unknown = [name for name in names if name not in libraries.packages]
-            lines = []
-            if packages:
-                lines.append(f"`apt: {{{key}: [{', '.join(packages)}]}}` under its family")
-            if unknown:
-                lines.append(f"no known package has {shorten_list(unknown)}")
-            parts.append(f"{start}{shorten_list(list(names), most=6)}: {'; '.join(lines)}")
+        known = [name for name in names if libraries.package_of(name)]
+        unknown = [name for name in names if name not in known]
+        texts = []
+        if known:
+            packages = ", ".join(libraries.smallest(known))
+            apt = f"`apt: {{{key}: [{packages}]}}` under its family"
+            texts.append(f"{shorten_list(known, most=6)}: {apt}")
+        if unknown:
+            texts.append(f"{shorten_list(unknown)}, which no known package has")
+        if texts:
+            parts.append(start + ", and ".join(texts))
     return "; ".join(parts)
 
 

@@ -18,14 +18,15 @@ from dlimg.lint.system_libraries import (
     wheels_to_read,
 )
 from dlimg.lock.file_conflicts import installed_paths
+from dlimg.lock.local_wheels import is_locked_wheel, wheel_folders
 from dlimg.lock.store import read_lock
 from dlimg.model import Cell, Lock, Wheel
 from dlimg.pipeline.facts_files import FACTS
 from dlimg.pipeline.library_refresh import TABLE
 from dlimg.pipeline.project import Project
 from dlimg.pypi.index import cached_contents, open_index
-from dlimg.pypi.mirrors import default_addresses
-from dlimg.pypi.wheel_needs import cached_needs, has_libraries, read_needs
+from dlimg.pypi.mirrors import default_addresses, index_address
+from dlimg.pypi.wheel_needs import cached_needs, has_libraries, read_local_needs, read_needs
 from dlimg.units import counted
 from dlimg.wheel.elf import WheelNeeds
 
@@ -36,21 +37,21 @@ def read_system_libraries() -> SystemLibraries:
 
 
 def with_known_needs(lint_context: LintContext, context: Context) -> LintContext:
-    """Return the context with what is known, without a network, of the locked wheels' needs."""
+    """Return the context with what is known, without a network, of the locked wheels' needs.
+
+    Wheels in extra folders are read there.
+    """
     folder = context.cache / "wheels"
     wheels = {wheel.sha256: wheel for lock in lint_context.locks.values() for wheel in lock.wheels}
-    needs = cached_needs(folder, list(filter(has_libraries, wheels.values())))
-    judged = {
-        wheel.sha256
-        for cell in lint_context.resolution.cells
-        if cell.id in lint_context.locks
-        for wheel in wheels_to_read(cell, lint_context.locks[cell.id])
-        if has_libraries(wheel)
+    judged = _judged(lint_context.resolution.cells, lint_context.locks)
+    needs = {
+        **cached_needs(folder, list(filter(has_libraries, wheels.values()))),
+        **_local_needs(judged, wheel_folders((), context), folder),
     }
     return replace(
         lint_context,
         needs=needs,
-        unread_wheels=len(judged - needs.keys()),
+        unread_wheels=len(judged.keys() - needs.keys()),
         libraries=read_system_libraries(),
         wheel_files=wheel_files(folder, wheels.values()) if needs else {},
     )
@@ -67,33 +68,68 @@ def wheel_files(folder: Path, wheels: Iterable[Wheel]) -> Mapping[str, frozenset
     return files
 
 
-def log_missing_libraries(project: Project, cells: Sequence[Cell], context: Context) -> None:
+def log_missing_libraries(
+    project: Project, cells: Sequence[Cell], find_links: Sequence[str], context: Context
+) -> None:
     """Log what the wheels of these cells' locks need of the system and images lack.
 
     The wheels are read at their index; one that does not answer is no failure.
     """
     locks = {cell.id: lock for cell in cells if (lock := read_lock(cell.id, project.locks))}
-    wheels = {
+    context = context.with_indexes(project.resolution.indexes)
+    known = read_wheel_needs(cells, locks, wheel_folders(find_links, context), context)
+    for line in dict.fromkeys(_lines(cells, locks, known, context.cache / "wheels")):
+        context.log(line)
+
+
+def read_wheel_needs(
+    cells: Sequence[Cell], locks: Mapping[str, Lock], folders: Sequence[Path], context: Context
+) -> Mapping[str, WheelNeeds]:
+    """Return what the wheels of these cells' locks need, by sha256, and remember it.
+
+    They are read in extra folders, or at their index; one that does not answer is logged.
+    """
+    wheels = _judged(cells, locks)
+    index = open_index(context, context.cache / "wheels")
+    known = dict(_local_needs(wheels, folders, index.cache))
+    known |= cached_needs(index.cache, list(wheels.values()))
+    unread = [wheel for sha, wheel in wheels.items() if sha not in known and not wheel.local]
+    if unread:
+        size = sum(wheel.size for wheel in unread) // 10**6
+        needing = counted(len(unread), "wheel", "needs")
+        context.log(f"reading what {needing} of the system ({size} MB at most)")
+    for name in sorted({wheel.index for wheel in unread}):
+        asked = [wheel for wheel in unread if wheel.index == name]
+        try:
+            addresses = (index_address(name, context),) if name else default_addresses(context)
+            known |= read_needs(index, addresses, asked)
+        except NetworkFailure as error:
+            context.log(f"not read: {error.problems[0].message}")
+    return known
+
+
+def _judged(cells: Iterable[Cell], locks: Mapping[str, Lock]) -> Mapping[str, Wheel]:
+    """Return the wheels of these cells whose libraries are judged, by sha256."""
+    return {
         wheel.sha256: wheel
         for cell in cells
         if cell.id in locks
         for wheel in wheels_to_read(cell, locks[cell.id])
         if has_libraries(wheel)
     }
-    context = context.with_indexes(project.resolution.indexes)
-    index = open_index(context, context.cache / "wheels")
-    known = cached_needs(index.cache, list(wheels.values()))
-    unread = [wheel for wheel in wheels.values() if wheel.sha256 not in known]
-    if unread:
-        size = sum(wheel.size for wheel in unread) // 10**6
-        needing = counted(len(unread), "wheel", "needs")
-        context.log(f"reading what {needing} of the system ({size} MB at most)")
-        try:
-            known = read_needs(index, default_addresses(context), list(wheels.values()))
-        except NetworkFailure as error:
-            context.log(f"not read: {error.problems[0].message}")
-    for line in dict.fromkeys(_lines(cells, locks, known, index.cache)):
-        context.log(line)
+
+
+def _local_needs(
+    wheels: Mapping[str, Wheel], folders: Sequence[Path], cache: Path
+) -> Mapping[str, WheelNeeds]:
+    """Return what those of the wheels need that lie in extra folders."""
+    paths = {
+        wheel: path
+        for wheel in wheels.values()
+        for folder in folders
+        if (path := folder / wheel.file).is_file() and is_locked_wheel(path, wheel)
+    }
+    return read_local_needs(cache, paths)
 
 
 def _lines(

@@ -1,4 +1,4 @@
-"""The system libraries that wheels at the index need, by range requests for their libraries.
+"""The system libraries that wheels need: those at an index by range requests, others in folders.
 
 A cache by the wheel's sha256 keeps what was read.
 """
@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile, ZipFile
 
 from dlimg.atomic_write import atomic_write
 from dlimg.model import Wheel
-from dlimg.pypi.cache import RemoteWheel, open_wheel
+from dlimg.pypi.cache import open_wheel
 from dlimg.pypi.index import PackageIndex
 from dlimg.pypi.simple_api import list_files
 from dlimg.wheel.elf import WheelNeeds, is_library, needed_libraries
@@ -57,22 +58,40 @@ def _read(index: PackageIndex, addresses: Sequence[str], wheel: Wheel) -> WheelN
     if offer is None or (offer.sha256 and offer.sha256 != wheel.sha256):
         return None
     with open_wheel(index, offer) as remote:
-        needs = _needs(remote)
-    # A cache that cannot be written only costs time at the next run.
-    with contextlib.suppress(OSError):
-        content = {"needed": dict(needs.needed), "unread": needs.unread}
-        atomic_write(_path(index.cache, wheel), json.dumps(content))
+        needs = _needs(remote.archive)
+    _write_cached(index.cache, wheel, needs)
     return needs
 
 
-def _needs(remote: RemoteWheel) -> WheelNeeds:
+def read_local_needs(folder: Path, paths: Mapping[Wheel, Path]) -> Mapping[str, WheelNeeds]:
+    """Return what wheels in folders need, by sha256; a file that is no wheel is left out.
+
+    `folder` is the cache.
+    """
+    known = dict(cached_needs(folder, list(paths)))
+    for wheel, path in paths.items():
+        if wheel.sha256 not in known:
+            with contextlib.suppress(OSError, BadZipFile), ZipFile(path) as archive:
+                known[wheel.sha256] = _needs(archive)
+                _write_cached(folder, wheel, known[wheel.sha256])
+    return known
+
+
+def _write_cached(folder: Path, wheel: Wheel, needs: WheelNeeds) -> None:
+    # A cache that cannot be written only costs time at the next run.
+    with contextlib.suppress(OSError):
+        content = {"needed": dict(needs.needed), "unread": needs.unread}
+        atomic_write(_path(folder, wheel), json.dumps(content))
+
+
+def _needs(archive: ZipFile) -> WheelNeeds:
     needed, unread = {}, []
-    for member in remote.archive.infolist():
+    for member in archive.infolist():
         if is_library(member.filename):
             if member.compress_size > LARGEST:
                 unread.append(member.filename)
             else:
-                needed[member.filename] = needed_libraries(remote.archive.read(member))
+                needed[member.filename] = needed_libraries(archive.read(member))
     return WheelNeeds(needed=needed, unread=tuple(unread))
 
 

@@ -535,6 +535,25 @@ def test_an_ignored_library_is_not_unused_while_wheels_are_unread() -> None:
     assert "unused-ignore" in {finding.id for finding in read.findings}
 
 
+@pytest.mark.parametrize("contents", [(), ("x", "x"), ("x", "y")])
+def test_an_ignored_pair_of_names_is_not_unused_once_the_wheels_were_read(
+    contents: tuple[str, ...],
+) -> None:
+    names = ("opencv-python", "opencv-python-headless")
+    wheels = tuple(samples.wheel(name, "5.0") for name in names)
+    entry = '{id: same-path, about: "opencv-python and *", why: "the same files"}'
+    text = f"{MATRIX}lint:\n  ignore:\n    - {entry}\n"
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=wheels)}
+    records = {
+        wheel.sha256: f"cv2/a.py,sha256={content},1\n"
+        for wheel, content in zip(wheels, contents, strict=False)
+    }
+    answers = OnlineAnswers(offers={}, records=records, digests={}) if contents else None
+    linted = lint(replace(lint_context(text, pins={}, locks=locks), answers=answers))
+    assert "unused-ignore" not in {finding.id for finding in linted.findings}
+    assert "same-path" not in {finding.id for finding in linted.findings}
+
+
 def test_the_line_of_a_wheel_in_its_lock() -> None:
     lock = samples.lock("x", wheels=(samples.wheel("pip", "26.3"), samples.wheel("numpy", "2.4.0")))
     lines = lock_text(lock).splitlines()

@@ -24,9 +24,18 @@ from dlimg.lint.catalogue import lint
 from dlimg.lint.model import Finding, LintContext, Severity
 from dlimg.lint.system_libraries import wheels_to_read
 from dlimg.model import Wheel
-from dlimg.pipeline.system_needs import read_system_libraries, with_known_needs
+from dlimg.pipeline.system_needs import (
+    read_system_libraries,
+    read_wheel_needs,
+    with_known_needs,
+)
 from dlimg.pypi.index import open_index
-from dlimg.pypi.wheel_needs import cached_needs, has_libraries, read_needs
+from dlimg.pypi.wheel_needs import (
+    cached_needs,
+    has_libraries,
+    read_local_needs,
+    read_needs,
+)
 from dlimg.wheel.elf import WheelNeeds
 from tests.support import elf_files, samples
 from tests.support.http_server import served
@@ -115,7 +124,83 @@ def test_what_apt_or_another_wheel_brings_is_there(
 def test_a_library_of_no_known_package_is_named_without_one() -> None:
     needs = WheelNeeds(needed={"x.abi3.so": ("libodd.so.3",)})
     (finding,) = findings(needs)
-    assert finding.message.endswith("lack: libodd.so.3: no known package has libodd.so.3")
+    assert finding.message.endswith("lack: libodd.so.3, which no known package has")
+
+
+def test_libraries_of_no_package_that_no_import_needs_are_a_short_list() -> None:
+    other = {f"x/lib{number}.so": (f"libcublas.so.{number}",) for number in range(10, 30)}
+    (finding,) = findings(WheelNeeds(needed={"x.abi3.so": ("libc.so.6",), **other}))
+    assert finding.severity is Severity.NOTE
+    assert finding.message.endswith(
+        "lack: parts of it also need libcublas.so.10, libcublas.so.11, libcublas.so.12 "
+        "and 17 more, which no known package has"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "apt", "text"),
+    [
+        ("libSM.so.6.0.1", (), "libSM.so.6.0.1: `apt: {any: [libsm6]}` under its family"),
+        ("libSM.so.6.0.1", ("libsm6",), ""),
+        ("libSM.so.7", (), "libSM.so.7, which no known package has"),
+        # Of what every image has all names are known.
+        ("libz.so.1.9", (), "libz.so.1.9, which no known package has"),
+    ],
+)
+def test_a_file_is_of_the_package_that_has_its_library(
+    name: str, apt: tuple[str, ...], text: str
+) -> None:
+    messages = [
+        each.message for each in findings(WheelNeeds(needed={"x.abi3.so": (name,)}), apt=apt)
+    ]
+    assert [message.partition("lack: ")[2] for message in messages] == [text] * bool(text)
+
+
+def test_a_wheel_of_a_folder_is_read_there(tmp_path: Path) -> None:
+    content = wheel_bytes()
+    (tmp_path / FILE).write_bytes(content)
+    wheel = replace(opencv(hashlib.sha256(content).hexdigest()), local=True)
+    other = samples.wheel("numpy", "9.0", file="numpy-9.0-cp313-cp313-linux_x86_64.whl", local=True)
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=(wheel, other))}
+    variables = {"UV_FIND_LINKS": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "HOME": "/none"}
+    context = Context.of(variables, lambda _: None)
+    known = with_known_needs(lint_context(locks=locks), context)
+    assert known.unread_wheels == 1
+    (finding,) = (finding for finding in lint(known).findings if finding.id == "system-library")
+    assert "`apt: {any: [libgl1]}`" in finding.message
+    assert cached_needs(tmp_path / "dlimg/wheels", [wheel]).keys() == {wheel.sha256}
+
+
+def test_a_file_that_is_no_wheel_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("no wheel")
+    assert read_local_needs(tmp_path, {opencv(): tmp_path / FILE}) == {}
+
+
+def test_online_reads_each_wheel_at_its_index(index: tuple[str, list[int]], tmp_path: Path) -> None:
+    address, sent = index
+    messages: list[str] = []
+    variables = {"XDG_CACHE_HOME": str(tmp_path), "HOME": "/none", "UV_DEFAULT_INDEX": address}
+    context = Context.of({**variables, "NO_PROXY": "127.0.0.1"}, messages.append)
+    wheel = opencv(_digest(address))
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=(wheel,))}
+    cells = lint_context(locks=locks).resolution.cells
+    needs = read_wheel_needs(cells, locks, (), context)
+    assert needs[wheel.sha256].needed == {"cv2/cv2.abi3.so": ("libGL.so.1",)}
+    assert messages == ["reading what 1 wheel needs of the system (0 MB at most)"]
+    assert sent
+    known = with_known_needs(lint_context(locks=locks), context)
+    assert known.unread_wheels == 0
+    assert any(finding.id == "system-library" for finding in lint(known).findings)
+
+
+def test_online_says_which_wheels_were_not_read(tmp_path: Path) -> None:
+    messages: list[str] = []
+    gone = "http://127.0.0.1:1/simple"
+    variables = {"XDG_CACHE_HOME": str(tmp_path), "HOME": "/none", "UV_DEFAULT_INDEX": gone}
+    context = Context.of({**variables, "NO_PROXY": "127.0.0.1"}, messages.append)
+    locks = {JAX_CPU: samples.lock(JAX_CPU, wheels=(opencv(),))}
+    assert read_wheel_needs(lint_context(locks=locks).resolution.cells, locks, (), context) == {}
+    assert messages[1].startswith("not read: ")
 
 
 @pytest.mark.parametrize("name", ["jaxlib", "jax", "nvidia-cudnn-cu13"])
