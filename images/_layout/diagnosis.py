@@ -252,7 +252,9 @@ def machine_findings(
 ) -> Iterator[Finding]:
     """Yield what this container lacks, and what is wrong with its folders and its age."""
     shared = machine.disk(f"{root}dev/shm")
-    uses_it = image["cuda"] or image["module"] in LOADERS
+    # NCCL uses it between several GPUs.
+    has_several = wants_gpu(image, environment) and machine.gpu_files(root) > 1
+    uses_it = has_several or image["module"] in LOADERS
     if shared and shared[0] <= SMALL_SHARED_MEMORY and uses_it:
         size = f"{shared[0] // MIB} MB"
         message = f"shared memory has {size}: data loaders and NCCL fail with `Bus error`"
@@ -321,7 +323,7 @@ def overlay_findings(
         packages = [name for name in machine.names_in(folder) if name.endswith(".dist-info")]
         if packages and made_by and made_by != image["packages"]:
             message = (
-                f"the {len(packages)} packages in /{path} were installed under another image, and "
+                f"packages in /{path} ({len(packages)}) were installed under another image, and "
                 "come before this one's"
             )
             remedy = f"`dlimg-reset` empties it; or use another: `-e DLIMG_OVERLAY=/{path}2`"

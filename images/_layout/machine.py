@@ -41,6 +41,11 @@ def is_nvidia(name: str) -> bool:
     return name.startswith("nvidia") and (rest.isdigit() or rest in ("ctl", "-uvm"))
 
 
+def gpu_files(root: str = "/") -> int:
+    """Return the number of GPUs that have a device file."""
+    return sum(name.removeprefix("nvidia").isdigit() for name in device_files(root))
+
+
 def kernel_driver(root: str = "/") -> str:
     """Return the version of NVIDIA's kernel module, which every container can read; or empty."""
     words = text_of(f"{root}proc/driver/nvidia/version").partition("\n")[0].split()

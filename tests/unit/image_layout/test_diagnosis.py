@@ -289,7 +289,7 @@ MACHINES: list[Any] = [
     pytest.param(
         {**NAMES, f"{PACKAGES}/dlimg.image": "ffffffffffff\n"},
         {},
-        [("other-overlay", "the 2 packages in /home/user/env", "dlimg-reset")],
+        [("other-overlay", "packages in /home/user/env (2)", "dlimg-reset")],
         id="overlay",
     ),
     pytest.param({**NAMES, f"{PACKAGES}/dlimg.image": "0123456789ab\n"}, {}, [], id="own overlay"),
