@@ -259,7 +259,7 @@ def vendor_index(facts: Facts, framework: str) -> str:
 
 
 def package_name(facts: Facts, combination: Combination) -> RuleResult | None:
-    """Refuse a package that has no such release, or that is not a build for GPUs."""
+    """Refuse a package that has no such release or wheel, or that is not a build for GPUs."""
     package, release = facts.packages.get(combination.package), combination.release
     if package is None:
         return None
@@ -267,6 +267,10 @@ def package_name(facts: Facts, combination: Combination) -> RuleResult | None:
     if last and numbers(combination.version)[:2] > numbers(last)[:2]:
         message = f"{package.package} ends with {last}; the GPU build is called {package.instead}"
         return refuse("package-name", "install", message, package.origin.source)
+    if package.arch and package.arch != combination.arch:
+        message = f"{package.package} has wheels for {package.arch} only, not for {combination.arch}"
+        message = f"{message}: take {package.framework}"
+        return refuse("package-name", "install", message, package.origin.of("arch").source)
     if package.builds == "cpu" and (combination.cuda or combination.gpu):
         source = release.source if release else package.origin.source
         message = f"{package.package} sees no GPU: take {package.instead}"

@@ -122,12 +122,14 @@ class FrameworkFact:
 class FrameworkPackage:
     """Another package of a framework, for builds with CUDA or without.
 
-    `last_version` is its last release with wheels; `instead` what to install now.
+    `last_version` is its last release with wheels; `instead` what to install now. `arch` is the
+    only architecture that it has wheels for; empty for those of the framework.
     """
 
     framework: str = _derived("")
     package: str
     builds: Literal["cuda", "cpu"]
+    arch: Arch = ""
     last_version: Annotated[str, RELEASED] = ""
     instead: str
     origin: Origin

@@ -115,9 +115,19 @@ def pin(requirement: Requirement) -> str:
 def paired_packages(
     releases: Mapping[str, Mapping[str, Requirement]], framework: str, version: str
 ) -> list[str]:
-    """Return the releases whose requirements pin just this version of the framework."""
+    """Return the releases whose requirements pin just this version of the framework.
+
+    One that declares a lowest version instead fits all from that one on.
+    """
     return [
         release
         for release, by_name in releases.items()
-        if framework in by_name and pin(by_name[framework]) == version
+        if framework in by_name
+        and (pin(by_name[framework]) == version or _is_from(by_name[framework], version))
     ]
+
+
+def _is_from(requirement: Requirement, version: str) -> bool:
+    """Return whether a requirement is a lowest version, and this one is not below it."""
+    operators = {specifier.operator for specifier in requirement.specifier}
+    return operators == {">="} and requirement.specifier.contains(version)

@@ -28,6 +28,13 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
     return {**row, "cuda": cuda, **({"pins": {cuda[0]: pins(requirements)}} if cuda else {})}
 
 
+def _is_for_cuda(index: PackageIndexCache, name: str, release: str, cuda: list[str]) -> bool:
+    """Return whether a package was built for the CUDA of a torch, by its local version."""
+    text = index.read_wheel(name, release, lambda wheel: wheel.text(f"{name}/version.py")) or ""
+    built = re.search(r"\+cu([0-9]+)", text)
+    return bool(built) and [built[1]] == [minor.replace(".", "") for minor in cuda]
+
+
 def _version_file(wheel: RemoteWheel) -> str:
     return wheel.text("torch/version.py")
 
@@ -41,6 +48,8 @@ def wheel_row(index: PackageIndexCache, version: str, row: Row) -> Row:
     added: Row = {"paired_packages": {}}
     for name in PAIRED_PACKAGES:
         paired = paired_releases(index, name, PACKAGE, version)
+        if len(paired) > 1:
+            paired.sort(key=lambda release: _is_for_cuda(index, name, release, row["cuda"]))
         added["paired_packages"][name] = paired
         if not paired:
             newest = max(index.releases(name), key=Version, default="")
