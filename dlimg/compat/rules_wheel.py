@@ -268,8 +268,8 @@ def package_name(facts: Facts, combination: Combination) -> RuleResult | None:
         message = f"{package.package} ends with {last}; the GPU build is called {package.instead}"
         return refuse("package-name", "install", message, package.origin.source)
     if package.arch and package.arch != combination.arch:
-        message = f"{package.package} has wheels for {package.arch} only, not for {combination.arch}"
-        message = f"{message}: take {package.framework}"
+        only = f"{package.package} has wheels for {package.arch} only"
+        message = f"{only}, not for {combination.arch}: take {package.framework}"
         return refuse("package-name", "install", message, package.origin.of("arch").source)
     if package.builds == "cpu" and (combination.cuda or combination.gpu):
         source = release.source if release else package.origin.source
