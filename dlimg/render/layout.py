@@ -158,20 +158,20 @@ def cell_files(cell: Cell, lock: Lock) -> tuple[CellFile, ...]:
         IMAGE_JSON: image_json(cell, lock, posixpath.basename(packages_folder(lock))),
         "/etc/uv/uv.toml": _lines(uv_settings(cell, lock)),
         **provided_files(cell, lock),
-        **image_checks(cell),
     }
     written = tuple(CellFile(path=path, text=text) for path, text in files.items())
     jupyter = (JUPYTER_SETTINGS,) if cell.flavour is Flavour.WORKSPACE else ()
-    return (*written, *jupyter, *map(project_file, cell.additions.files))
+    own = map(project_file, cell.additions.files)
+    return (*written, *jupyter, *image_checks(cell), *own)
 
 
-def image_checks(cell: Cell) -> Mapping[str, str]:
-    """Return the framework's scripts for `dlimg-check`, by path; on a CPU without those of GPUs."""
-    return {
-        f"{IMAGE_CHECKS}/{name}.py": text
-        for name, text in cell.framework.image_checks
-        if cell.is_cuda or name != GPU_CHECK
-    }
+def image_checks(cell: Cell) -> Iterator[CellFile]:
+    """Yield the framework's scripts for `dlimg-check`; on a CPU without that of GPUs."""
+    for name, text in cell.framework.image_checks:
+        if cell.is_cuda or name != GPU_CHECK:
+            path = f"{IMAGE_CHECKS}/{name}.py"
+            file = ProjectFile(source=name, path=path, mode=PLAIN_MODE, content=text.encode())
+            yield project_file(file)
 
 
 # Texts that a Dockerfile's heredoc brings to an image as they are.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.errors import BadInput
-from dlimg.model import EnvVar, Framework
+from dlimg.model import Cell, EnvVar, Framework
 from dlimg.render.dockerfile import (
     layers_obstacle,
     load_templates,
@@ -15,6 +15,7 @@ from dlimg.render.dockerfile import (
 )
 from dlimg.render.frameworks import read_frameworks
 from dlimg.render.image_config import image_environment
+from dlimg.render.layout import cell_files
 from tests.support import samples
 from tests.support.check_scripts import IMAGES
 from tests.support.image_folders import files_in
@@ -96,3 +97,37 @@ def test_a_family_without_template_and_framework_has_the_layout_alone() -> None:
         cell, samples.lock(cell.id), templates
     )
     assert layers_obstacle("_layout", templates) == ""
+
+
+def checks_of(cell: Cell) -> dict[str, bytes]:
+    files = {file.path: file.content for file in cell_files(cell, samples.lock(cell.id))}
+    folder = "/usr/local/lib/dlimg/checks/"
+    return {path: content for path, content in files.items() if path.startswith(folder)}
+
+
+def test_an_image_has_the_checks_of_its_framework() -> None:
+    folder = "/usr/local/lib/dlimg/checks"
+    both = {f"{folder}/framework.py", f"{folder}/gpu.py"}
+    assert checks_of(samples.cell("jax", accelerator="cuda13.2")).keys() == both
+    assert checks_of(samples.cell("jax")).keys() == both - {f"{folder}/gpu.py"}
+    assert checks_of(samples.cell("sklearn")) == {}
+
+
+@pytest.mark.parametrize("text", ["print(1)\n", "print(1)", "a = 1\nEOF\n", ""])
+def test_a_check_is_in_the_image_as_it_is(tmp_path: Path, text: str) -> None:
+    images = write(tmp_path, WHOLE)
+    (images / "pytorch/image_checks").mkdir()
+    (images / "pytorch/image_checks/own.py").write_text(text)
+    framework = read_frameworks(files_in(images))["pytorch"]
+    assert framework.image_checks == (("own", text),)
+    cell = replace(samples.cell(), framework=framework)
+    assert checks_of(cell) == {"/usr/local/lib/dlimg/checks/own.py": text.encode()}
+
+
+def test_a_check_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    images = write(tmp_path, WHOLE)
+    (images / "pytorch/image_checks").mkdir()
+    (images / "pytorch/image_checks/own.py").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="cannot be read") as caught:
+        read_frameworks(files_in(images))
+    assert "image_checks/own.py" in caught.value.problems[0].where
