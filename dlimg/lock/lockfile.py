@@ -35,7 +35,7 @@ _TEXTS: Final = {
 }
 # The file names of nearly all wheels: a version in normal form, no build number.
 _PLAIN_FILE: Final = re.compile(
-    r"(?P<name>[A-Za-z0-9]+(?:[._]?[A-Za-z0-9]+)*)"
+    r"(?P<name>[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*)"
     r"-(?P<version>[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?"
     r"(?:\+[a-z0-9]+(?:\.[a-z0-9]+)*)?)"
     r"-[a-z][a-z0-9_.]*-[a-z0-9_.]+-[a-z0-9_.]+\.whl"

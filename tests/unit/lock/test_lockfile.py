@@ -73,6 +73,9 @@ def test_one_wheel_is_one_line_and_wheels_are_sorted() -> None:
     assert "://" not in lock_text(lock)
 
 
+LONG_NAME = f"{'a' * 200}-py3-none-any.whl"
+
+
 def edited(pattern: str, replacement: str) -> str:
     text, count = re.subn(pattern, replacement, TEXT, count=1)
     assert count == 1
@@ -96,6 +99,8 @@ def edited(pattern: str, replacement: str) -> str:
         (edited(r'(?s)"wheels": \[.*\]', '"wheels": []'), "at least one", "x.json"),
         (edited('"sha256": "[0-9a-f]{2}', '"sha256": "zz'), "`sha256` cannot be", "x.json:8"),
         (edited('"sha256": "[0-9a-f]{2}', '"sha256": "'), "`sha256` cannot be", "x.json:8"),
+        # It took minutes to find no version in a name this long.
+        (edited('"file": "[^"]*', f'"file": "{LONG_NAME}'), "is not a wheel", "x.json:8"),
         (edited('"size": 1000', '"size": "1000"'), "`size` must be", "x.json:8"),
         (edited('"size": 1000', '"size": true'), "`size` must be", "x.json:8"),
         (edited('"size": 1000', '"size": 0'), "`size` must be", "x.json:8"),
