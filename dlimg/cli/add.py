@@ -4,7 +4,7 @@ from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dlimg.cli.arguments import add_edit, edit_of
+from dlimg.cli.edit_options import add_edit, edit_of
 from dlimg.cli.printing import out
 from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context

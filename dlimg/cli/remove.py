@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-from dlimg.cli.arguments import add_edit, edit_of
+from dlimg.cli.edit_options import add_edit, edit_of
 from dlimg.cli.printing import out
 from dlimg.context import Context
 from dlimg.lock.check import unused_locks

@@ -50,7 +50,8 @@ from dlimg.publish.attach import AttachSettings
 from dlimg.publish.policy import CheckRunner
 from dlimg.publish.promote import PublishedImage, PublishRequest, publish
 from dlimg.publish.push_source import ImageSources
-from dlimg.publish.tags import check_destination, repositories_of_families
+from dlimg.publish.tags import repositories_of_families
+from dlimg.registry.reference import check_destination
 from dlimg.results import ImageResult
 from dlimg.store.store import layer_store
 

@@ -7,7 +7,7 @@ from dlimg.context import Context
 from dlimg.document.validate import Validator
 from dlimg.document.yaml_tree import parse_yaml
 from dlimg.errors import BadInput
-from dlimg.publish.tags import check_destination
+from dlimg.registry.reference import check_destination
 
 FILE: Final = "config.yaml"
 REGISTRY: Final = "DLIMG_REGISTRY"

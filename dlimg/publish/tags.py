@@ -1,12 +1,11 @@
 """Names and tags of an image at a registry: what they are, resolve to, and are moved to."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.errors import BadInput, NetworkFailure
+from dlimg.errors import NetworkFailure
 from dlimg.model import PlannedImage
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, Standing
 from dlimg.registry.blobs import read_blob
@@ -19,16 +18,13 @@ from dlimg.registry.manifests import (
     put_manifest,
     read_manifest,
 )
-from dlimg.registry.reference import parse_reference
+from dlimg.registry.reference import check_destination, parse_reference
 from dlimg.registry.responses import RegistryRefusal, parse_object
 
 # Keeps an image that was never on a GPU from taking the immutable name of a tested one.
 UNTESTED_SUFFIX: Final = "-not-gpu-tested"
 
 _NO_ACCESS: Final = frozenset({401, 403})
-_PREFIX: Final = re.compile(
-    r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +55,6 @@ class Destination:
     def reference(self) -> str:
         """The immutable name."""
         return self.names.reference(self.names.tag)
-
-
-def check_destination(prefix: str, where: str = "--to") -> None:
-    """Raise `BadInput` for a text that is not a prefix at a registry."""
-    if not _PREFIX.fullmatch(prefix):
-        raise BadInput(
-            f"{prefix!r} is no prefix at a registry",
-            where=where,
-            hint="write host[:port][/path] in lower case, without https://",
-        )
 
 
 def names_under(prefix: str, planned: PlannedImage, standing: Standing) -> PublishedNames:

@@ -14,6 +14,9 @@ _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG: Final = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _DIGITS, _PORTS = 5, 1 << 16
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_PREFIX: Final = re.compile(
+    r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +87,13 @@ def is_loopback(host: str) -> bool:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def check_destination(prefix: str, where: str = "--to") -> None:
+    """Raise `BadInput` for a text that is not a prefix at a registry."""
+    if not _PREFIX.fullmatch(prefix):
+        raise BadInput(
+            f"{prefix!r} is no prefix at a registry",
+            where=where,
+            hint="write host[:port][/path] in lower case, without https://",
+        )

@@ -10,11 +10,11 @@ from dlimg.model import BuiltImage, Check, CheckStatus, Evidence, Verdict
 from dlimg.publish.policy import NOT_TESTED_ON_GPU, check_policy
 from dlimg.publish.relabel import identity_of
 from dlimg.publish.tags import (
-    check_destination,
     names_under,
     parse_labels,
     repositories_of_families,
 )
+from dlimg.registry.reference import check_destination
 from tests.support import samples
 
 DIGEST = "sha256:1"
