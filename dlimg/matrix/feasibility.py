@@ -7,6 +7,7 @@ from dlimg.compat.rule_result import RuleResult, refuse
 from dlimg.compat.rules_image import base_image, compiler_wheel, python_source
 from dlimg.compat.rules_wheel import (
     cuda_build,
+    package_name,
     pinned_wheels,
     platform_tag,
     python_wheel,
@@ -15,6 +16,7 @@ from dlimg.compat.rules_wheel import (
 from dlimg.facts.load import Facts
 from dlimg.facts.model import AARCH64, PYPI
 from dlimg.matrix.cudnn import cudnn_choices, override_of, refused_cudnn, refused_pin
+from dlimg.matrix.leaders import accelerator_kind, package_of
 from dlimg.matrix.model import CUDNN, Family, Matrix
 from dlimg.model import CPU
 
@@ -122,11 +124,21 @@ class Feasibility:
     def _cuda(self, version: str, accelerator: str) -> RuleResult | None:
         # A CPU build may come from a folder of wheels that no fact knows.
         combination = self._release(version, accelerator)
+        named = combination._replace(package=self._package(accelerator))
+        refused = refusal(package_name(self.facts, named))
+        if refused and refused.at == "install":
+            return refused
         if accelerator == CPU or combination.release is None:
             return None
         if combination.build is None:
             return refusal(missing_on_pypi(self.facts, combination))
         return refusal(cuda_build(self.facts, combination))
+
+    def _package(self, accelerator: str) -> str:
+        """Return the package of an accelerator's images, if it is not the framework's own name."""
+        names = self.family.packages.get(accelerator_kind(self.matrix, accelerator), ())
+        package = package_of(names[0]) if names else ""
+        return package if package in self.facts.packages else ""
 
     def _pins(self, version: str, accelerator: str, python: str) -> RuleResult | None:
         if accelerator == CPU:

@@ -22,6 +22,7 @@ from dlimg.errors import BadInput, Negative
 from dlimg.lock.built_wheels import WheelRecord, keep_wheel, records
 from dlimg.lock.store import read_bases
 from dlimg.model import EPOCH, Base, Cell, Flavour, Image, Lock, PlannedImage
+from dlimg.pipeline.images import check_architecture
 from dlimg.pipeline.locks import PrivateEngine
 from dlimg.pipeline.project import Project
 from dlimg.pypi.index import open_index
@@ -69,6 +70,7 @@ def build_wheel(
     addresses = _addresses(cell, requirement, context)
     source = find_source(index, addresses, requirement, python=cell.python, platform=cell.platform)
     engine = find_engine(context, private=private_engine)
+    check_architecture([cell], engine.architecture, f"the engine at {engine.host}")
     base = find_base(
         engine, cell.os, choice="auto", pins=read_bases(project.locks), log=context.log
     )

@@ -43,12 +43,12 @@ def current_images(project: Project, cells: Sequence[Cell]) -> tuple[Image, ...]
     return images
 
 
-def check_architecture(images: Iterable[Image], architecture: str, builder: str) -> None:
-    """Refuse images for another CPU architecture than that of their builder.
+def check_architecture(cells: Iterable[Cell], architecture: str, builder: str) -> None:
+    """Refuse cells for another CPU architecture than that of their builder.
 
-    Its system would be the builder's, and its wheels could not be imported.
+    The system would be the builder's, and the wheels could not be imported.
     """
-    foreign = [image.cell for image in images if image.cell.architecture != architecture]
+    foreign = [cell for cell in cells if cell.architecture != architecture]
     if foreign:
         cell = foreign[0]
         other = "x86_64" if cell.platform.startswith("aarch64") else "aarch64"

@@ -48,7 +48,11 @@ def build_without_engine(
     output: Path | None,
 ) -> list[ImageResult]:
     """Assemble these images into the store, and into an OCI layout at `output` if given."""
-    check_architecture(images, OCI_ARCHITECTURES.get(platform.machine(), "other"), "this machine")
+    check_architecture(
+        (image.cell for image in images),
+        OCI_ARCHITECTURES.get(platform.machine(), "other"),
+        "this machine",
+    )
     check_chroot()
     store = layer_store(context)
     bases = _find_bases(images, store, context)

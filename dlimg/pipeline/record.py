@@ -97,7 +97,9 @@ def verify_record(
         cells, project, settings.find_links, context, private_engine=settings.private_engine
     )
     engine = find_engine(context, private=settings.private_engine)
-    check_architecture(images, engine.architecture, f"the engine at {engine.host}")
+    check_architecture(
+        (image.cell for image in images), engine.architecture, f"the engine at {engine.host}"
+    )
     check_buildx(engine)
     bases = find_bases(images, engine, project, settings.base, context)
     planned = plan_images(images, bases, compression_of(project, settings.compression))

@@ -131,7 +131,9 @@ def _one_of_each_kind(cells: Sequence[Cell]) -> Iterable[Cell]:
 def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], Engine]:
     """Build these images, and test and publish them if set; return results and the engine."""
     engine = find_engine(run.context, private=run.build.private_engine)
-    check_architecture(images, engine.architecture, f"the engine at {engine.host}")
+    check_architecture(
+        (image.cell for image in images), engine.architecture, f"the engine at {engine.host}"
+    )
     if run.test and run.test.device:
         check_device(run.test.device, engine)
     if run.publish:

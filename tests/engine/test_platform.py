@@ -20,6 +20,7 @@ pytestmark = pytest.mark.engine
         ("build", "--record", "record.json"),
         ("test",),
         ("publish", "--to", "127.0.0.1:1/team"),
+        ("wheel", "jieba"),
     ],
 )
 def test_images_for_another_platform_are_refused_before_anything_is_built(

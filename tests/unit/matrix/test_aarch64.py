@@ -51,6 +51,24 @@ def test_a_release_without_cuda_for_aarch64_drops_although_x86_64_has_it() -> No
     assert torch in {cell.id for cell in resolved(on_x86).cells}
 
 
+def test_a_package_without_wheels_for_aarch64_drops() -> None:
+    family = """\
+  tf:
+    framework: tensorflow
+    axes: {version: [2.21.0], accelerator: [cpu]}
+    packages: {cpu: ["PACKAGE=={version}"]}
+"""
+    text = MATRIX + family.replace("PACKAGE", "tensorflow-cpu")
+    cell = "tf-2.21.0-cpu-py3.13-debian13"
+    (reason,) = (each.reason for each in resolved(text).dropped if each.id == cell)
+    assert reason == "tensorflow-cpu has wheels for x86_64 only, not for aarch64: take tensorflow"
+    for other in (
+        MATRIX + family.replace("PACKAGE", "tensorflow"),
+        text.replace("aarch64", "x86_64"),
+    ):
+        assert cell in {each.id for each in resolved(other).cells}
+
+
 def test_cells_have_the_gpu_code_of_the_aarch64_wheels() -> None:
     cells = {cell.id: cell for cell in resolved(MATRIX).cells}
     torch = cells["pytorch-2.13.0-cuda13.0-py3.13-debian13"]
