@@ -15,6 +15,7 @@ START = "/opt/env/lib/python/site-packages/dlimg_start.py"
 IMAGE = re.compile(r"[0-9a-f]{12}\n")
 NOTE = re.compile(r"/usr/local/lib/dlimg/packages/[0-9a-f]+/[A-Z0-9_.]+\n")
 SITE = r"import site; site\.addsitedir\('{0}/env/lib/python3\.[0-9]+/site-packages'\)\n"
+MANYLINUX = r"manylinux[0-9_]+_(x86_64|aarch64)$"
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
@@ -81,22 +82,33 @@ def tag_mismatches(wheels: Mapping[str, Wheel], notes: Mapping[str, str]) -> lis
     """Return packages whose WHEEL file has other tags than the locked wheel's file name.
 
     `notes` are the texts of the WHEEL files. A file name may compress several tags into one, and
-    a wheel that was renamed after its build may note `linux_x86_64` for a manylinux of x86_64.
+    a wheel that was renamed after its build may note `linux_x86_64` for a manylinux of x86_64, or
+    more or fewer manylinux of its architecture.
     """
     return [
         f"{name}: the lock's wheel is {wheels[name].file}, installed is one for "
         f"{' '.join(sorted(tags(text))) or 'nothing'}"
         for name, text in sorted(notes.items())
-        if name in wheels
-        and tags(text) not in (expanded(wheels[name].file), _as_built(wheels[name].file))
+        if name in wheels and not are_alike(tags(text), expanded(wheels[name].file))
     ]
 
 
-def _as_built(file: str) -> set[str]:
-    """Return the tags of a file name with `linux_x86_64` for each manylinux of x86_64."""
-    return {
-        re.sub(r"manylinux[0-9_]+_(x86_64|aarch64)$", r"linux_\1", tag) for tag in expanded(file)
-    }
+def are_alike(noted: set[str], named: set[str]) -> bool:
+    """Return whether tags are the same, or differ only in the manylinux that they name."""
+    if noted in (named, as_built(named)):
+        return True
+    differing = noted ^ named
+    return (
+        bool(noted & named)
+        and (noted < named or named < noted)
+        and as_built(noted) == as_built(named)
+        and all(re.search(MANYLINUX, tag) for tag in differing)
+    )
+
+
+def as_built(names: set[str]) -> set[str]:
+    """Return tags with `linux_x86_64` for each manylinux of x86_64."""
+    return {re.sub(MANYLINUX, r"linux_\1", tag) for tag in names}
 
 
 def tags(text: str) -> set[str]:

@@ -33,6 +33,7 @@ START = "start"
 SHMEM = r"/nvidia/nvshmem/lib/nvshmem_"
 RDMA = rf"/libcufile_rdma\.so|{SHMEM}transport_"
 AUDIO = r"/(torchaudio|torio)/lib/[^/]*"
+CUTENSOR = r"/cupy_backends/cuda/libs/cutensor\."
 # FFmpeg 4, 5 and 6, of which torchaudio has a module each.
 FFMPEG = {
     f"lib{name}.so.{major}": (rf"{AUDIO}ffmpeg", "sound files by FFmpeg, where it is installed")
@@ -62,6 +63,8 @@ OPTIONAL = {
     "libquadmath.so.0": (r"/torch/lib/libgfortran\.so", "no library of torch asks for this one"),
     "libsox.so": (rf"{AUDIO}sox\.so", "sound files by SoX, where it is installed"),
     **FFMPEG,
+    "libcutensor.so.2": (CUTENSOR, "CuPy's tensor contractions, where cuTENSOR is installed"),
+    "libcutensorMg.so.2": (CUTENSOR, "CuPy's tensor contractions, where cuTENSOR is installed"),
 }
 # Modules that are in a package and that the package itself never loads.
 UNUSED = {

@@ -186,6 +186,8 @@ CUDNN, OPS = "nvidia/cudnn/lib/libcudnn.so.9", "libcudnn_ops.so.9"
         ("/x/torchaudio/lib/_torchaudio.so", "libavutil.so.58", "libavutil.so.58: not found"),
         ("/x/torio/lib/_torio_ffmpeg6.so", "libavutil.so.59", "libavutil.so.59: not found"),
         ("/x/torchvision/image.so", "libavutil.so.58", "libavutil.so.58: not found"),
+        ("/x/cupy_backends/cuda/libs/cutensor.cpython-313.so", "libcutensor.so.2", ""),
+        ("/x/cupy/_core/core.so", "libcutensor.so.2", "libcutensor.so.2: not found"),
     ],
 )
 def test_only_what_is_listed_may_be_missing(name: str, missing: str, fault: str) -> None:

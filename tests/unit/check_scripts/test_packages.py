@@ -91,6 +91,12 @@ def test_what_the_image_notes_is_the_lock(
         ("numpy", "Tag: cp313-cp313-linux_aarch64\n", "cp313-cp313-linux_aarch64"),
         ("numpy", "Tag: cp312-cp312-linux_x86_64\n", "cp312-cp312-linux_x86_64"),
         ("six", "Tag: py2-none-linux_x86_64\n", "py2-none-linux_x86_64"),
+        # More or fewer manylinux than the file name has, as treelite and others note.
+        ("numpy", TAGS["numpy"] + "Tag: cp313-cp313-manylinux_2_17_x86_64\n", None),
+        ("numpy", TAGS["numpy"].rpartition("Tag")[0], None),
+        ("numpy", "Tag: cp313-cp313-manylinux_2_17_x86_64\n", "cp313-cp313-manylinux_2_17"),
+        ("numpy", TAGS["numpy"] + "Tag: cp313-cp313-manylinux_2_17_aarch64\n", "cp313-cp313"),
+        ("numpy", TAGS["numpy"] + "Tag: cp312-cp312-manylinux_2_17_x86_64\n", "cp312-cp312"),
     ],
 )
 def test_a_wheel_that_the_lock_does_not_name_is_found(
