@@ -29,7 +29,7 @@ WITHOUT_PROJECT: Final = frozenset(
 )
 
 # Commands of runs: they look for a matrix themselves, or need none.
-OF_RUNS: Final = frozenset({"run", "ps", "logs", "stop", "output", "rm"})
+OF_RUNS: Final = frozenset({"run", "ps", "logs", "attach", "exec", "stop", "output", "rm"})
 
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
@@ -53,6 +53,8 @@ COMMANDS: Final = {
     "run": "Run a folder's command in an image, with its data, output and a GPU.",
     "ps": "List runs, and how each ended.",
     "logs": "Show the output of a run, also as it comes.",
+    "attach": "Go on with a run as if it had been started here.",
+    "exec": "Run another command in a run's container.",
     "stop": "End runs, with time to save their work.",
     "output": "Show or copy what a run wrote.",
     "rm": "Remove runs that have ended; their output stays.",

@@ -7,9 +7,11 @@ from dlimg.cli.printing import write_bytes
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
+from dlimg.report.run import detached_text
 from dlimg.run.follow import LogRequest, log_lines
 from dlimg.run.lifecycle import running_engine, status_of
 from dlimg.run.record import find_record
+from dlimg.run.secrets import Masker, values_to_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +43,17 @@ def run(options: LogsOptions, context: Context) -> int:
     record = find_record(options.run, context)
     with engine_errors():
         engine = running_engine(context)
-        if status_of(record, engine, context).state == "gone":
+        status = status_of(record, engine, context)
+        if status.state == "gone":
             hint = "its output is on its disk still" if record.output else ""
             raise BadInput(
                 f"the container of {record.run} is gone, and its logs with it", hint=hint
             )
+        masker = Masker(values_to_mask(record, status.state, engine))
         try:
             for line in log_lines(record.container, options.request, engine):
-                write_bytes(line, "out")
+                write_bytes(masker(line), "out")
         except KeyboardInterrupt:
-            context.log(f"detached: {record.run} goes on (`dlimg stop {record.run}` ends it)")
+            context.log(detached_text(record))
+        write_bytes(masker.end(), "out")
     return 0

@@ -34,7 +34,9 @@ def run(options: PsOptions, context: Context) -> int:
     with engine_errors():
         rows = statuses(_engine(context), context)
     if options.only_running:
-        rows = tuple(status for status in rows if status.state in {"starting", "running"})
+        rows = tuple(
+            status for status in rows if status.state in {"starting", "running", "waiting"}
+        )
     if options.format == "json":
         print_json([status_json(status) for status in rows])
     elif rows:

@@ -9,6 +9,7 @@ from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import BadInput, DlimgError, Negative, Problem
 from dlimg.report.run import outside_lines
 from dlimg.run.container import remove_container
+from dlimg.run.gpu_queue import forget_holder
 from dlimg.run.lifecycle import files_outside, running_engine, status_of, statuses
 from dlimg.run.model import RunStatus
 from dlimg.run.record import drop_record, find_record
@@ -67,7 +68,7 @@ def _remove(
 ) -> Sequence[Problem]:
     """Remove a run; return why it is not removed."""
     record = status.record
-    if not options.force and status.state in {"running", "starting"}:
+    if not options.force and status.state in {"running", "starting", "waiting"}:
         hint = f"`dlimg stop {record.run}` first, or --force"
         return [Problem(message=f"{record.run} runs", hint=hint)]
     paths = files_outside(record, engine) if status.state == "ended" else ()
@@ -78,5 +79,6 @@ def _remove(
         return [Problem(message=message, hint="fetch them, then `dlimg rm --force`")]
     remove_container(record.container, engine)
     drop_record(record.run, context)
+    forget_holder(record.container, context)
     context.log(f"removed {record.run}; its output stays in {record.output}")
     return ()

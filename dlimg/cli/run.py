@@ -13,13 +13,12 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy, find_engine
 from dlimg.errors import BadInput
-from dlimg.host.process import run_in_terminal
 from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.report.run import end_lines, outside_lines, started_lines
-from dlimg.run.container import start_container
-from dlimg.run.follow import attach, copy_output, stop_at_signals, stopper_of, wait_for_exit
+from dlimg.run import launch
 from dlimg.run.lifecycle import files_outside, output_size, status_of
-from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest
+from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
+from dlimg.run.modes import addresses
 from dlimg.run.names import parse_data, parse_port, parse_variable
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)[1:]
@@ -67,6 +66,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-t", "--terminal", action="store_true", help="in this terminal; a shell without CMD"
     )
+    parser.add_argument("--mode", choices=MODES, help="a server instead of a command")
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a variable of this shell whose value only the run's memory gets",
+    )
+    parser.add_argument("--queue", action="store_true", help="wait for a free GPU, one for itself")
     add_private_engine(parser)
     parser.add_argument(
         "cmd", nargs="*", metavar="CMD", help="the command (python train.py, or main.py)"
@@ -89,6 +97,9 @@ def add_image_choice(parser: ArgumentParser) -> None:
 def options_of(arguments: Namespace) -> RunOptions:
     refuse_empty(arguments, ("device", "env", "name", "output"))
     gpu: GpuWish = "gpu" if arguments.gpu else "cpu" if arguments.cpu else "auto"
+    if arguments.mode and arguments.cmd:
+        hint = "leave out one; `dlimg exec RUN` runs a command beside the server"
+        raise BadInput(f"--mode {arguments.mode} and a command exclude each other", hint=hint)
     if arguments.terminal and arguments.detach:
         raise BadInput("--terminal and --detach exclude each other", hint="leave out one")
     request = RunRequest(
@@ -104,6 +115,9 @@ def options_of(arguments: Namespace) -> RunOptions:
         ports=ports_of(arguments.port),
         detach=arguments.detach,
         terminal=arguments.terminal,
+        mode=arguments.mode or "command",
+        secrets=tuple(dict.fromkeys(arguments.secret)),
+        queue=arguments.queue,
     )
     policy: PrivateEnginePolicy = "refuse" if arguments.no_private_engine else "allow"
     return RunOptions(matrix=arguments.matrix, request=request, private_engine=policy)
@@ -129,36 +143,38 @@ def run(options: RunOptions, context: Context) -> int:
         start = create_run(options.request, options.matrix, engine, context)
         if options.request.detach:
             return _detach(start, engine, context)
-        code = (
-            _in_terminal(start, engine) if start.spec.terminal else _follow(start, engine, context)
-        )
+        code = _in_foreground(start, engine, context)
         log_end(start, engine, context)
         return code
 
 
 def _detach(start: RunStart, engine: Engine, context: Context) -> int:
-    start_container(start.record.container, engine)
+    launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
-    for line in started_lines(status):
+    for line in (*started_lines(status), *addresses_of(start, status)):
         context.log(line)
     out(f"{start.record.run}\n")
     return 0
 
 
-def _in_terminal(start: RunStart, engine: Engine) -> int:
-    argv = [str(engine.docker), "start", "--attach", "--interactive", start.record.container]
-    return run_in_terminal(argv, env=engine.environment)
+def addresses_of(start: RunStart, status: RunStatus) -> tuple[str, ...]:
+    user = "root" if start.spec.user.startswith("0:") else "user"
+    return tuple(addresses(start.record.mode, status.ports, start.hidden, user))
 
 
-def _follow(start: RunStart, engine: Engine, context: Context) -> int:
-    """Start the container and show its output until its end; signals stop it."""
-    container, name = start.record.container, str(start.record.run)
-    stopper = stopper_of(container, name, start.spec.stop_seconds, engine, context.log)
-    with stop_at_signals(stopper):
-        output = attach(container, engine)
-        start_container(container, engine)
-        copy_output(output, write_bytes)
-        return wait_for_exit(container, engine)
+def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
+    spec, record = start.spec, start.record
+    if spec.terminal:
+        return launch.start_in_terminal(record, start.hidden, engine)
+
+    def started() -> None:
+        for line in addresses_of(start, status_of(record, engine, context)):
+            context.log(line)
+
+    output = launch.FollowedOutput(
+        sink=write_bytes, log=context.log, started=started if record.mode != "command" else None
+    )
+    return launch.start_and_follow(spec, record, start.hidden, engine, output)
 
 
 def log_end(start: RunStart, engine: Engine, context: Context) -> None:

@@ -2,8 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
+from dlimg.run.gpu_queue import gpu_numbers, lock_folder
 from dlimg.run.lifecycle import statuses
 from dlimg.run.model import (
     CODE,
@@ -35,8 +36,11 @@ from dlimg.run.model import (
     RunRequest,
     RunSpec,
 )
+from dlimg.run.modes import ModeSetup, mode_setup
 from dlimg.run.names import check_name, data_targets, name_from, output_of, refuse_repeats
 from dlimg.run.record import drop_record, find_record, take_number, write_record
+from dlimg.run.secrets import secret_values, visible_secrets
+from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
 
 OUTPUT_FOLDER: Final = "output"
 _SCRIPTS: Final = ("train.py", "main.py")
@@ -57,29 +61,39 @@ class LocatedImage:
 
     name: str
     digest: str
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunParts:
-    """What a specification is made of: the run, its image, data and GPU access."""
+    """What a specification is made of: the run, its image, data, GPUs, secrets and mode."""
 
     run: RunName
     image: LocatedImage
     data: tuple[RunData, ...]
     gpu: GpuAccess
+    gpus: tuple[tuple[str, int], ...]
+    hidden: Mapping[str, str] = field(repr=False)
+    setup: ModeSetup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """A run whose container exists and is not started yet."""
+    """A run whose container exists and is not started; `hidden` is to be sent when it is."""
 
     spec: RunSpec
     record: RunRecord
+    hidden: Mapping[str, str] = field(repr=False)
 
 
 def create_run(request: RunRequest, matrix: str, engine: Engine, context: Context) -> RunStart:
     """Create the container of a run and its record; log what was decided."""
     check_request(request)
+    values = secret_values(request.secrets, context.environment)
+    for warning in visible_secrets(request.command, request.variables, context.environment):
+        context.log(f"warning: {warning}")
+    setup = mode_setup(request.mode, {**request.variables, **values}, context)
     decision = decide_gpu(request, engine)
     for note in decision.notes:
         context.log(f"note: {note}")
@@ -95,9 +109,20 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     _refuse_mismatch(request, choice)
     image = locate_image(choice, engine, context)
     data = tuple(_data(entry, context) for entry in request.data)
+    gpus = gpu_numbers(decision.access, decision.machine, engine)
+    if request.queue and not gpus:
+        raise Negative("--queue: there is no GPU to wait for", hint="leave it out")
     run = take_number(run_name(request), _last_output(request), context)
     try:
-        parts = RunParts(run=run, image=image, data=data, gpu=decision.access)
+        parts = RunParts(
+            run=run,
+            image=image,
+            data=data,
+            gpu=decision.access,
+            gpus=gpus,
+            hidden={**values, **setup.hidden},
+            setup=setup,
+        )
         spec, record = _decide(request, parts, engine, context)
         container = create_container(spec, engine)
     except BaseException:
@@ -107,7 +132,7 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     write_record(record, context)
     access = f", {decision.access}" if decision.access else " on the CPU"
     context.log(f"{run}: {image.name}{access} ({choice.reason})")
-    return RunStart(spec=spec, record=record)
+    return RunStart(spec=spec, record=record, hidden=parts.hidden)
 
 
 def abandon(start: RunStart, engine: Engine, context: Context) -> None:
@@ -200,7 +225,13 @@ def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
         ) from error
     digests = attributes.get("RepoDigests") or ()
     digest = next((text.partition("@")[2] for text in digests), attributes["Id"])
-    return LocatedImage(name=name, digest=digest)
+    config = attributes.get("Config") or {}
+    return LocatedImage(
+        name=name,
+        digest=digest,
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        user=config.get("User") or "",
+    )
 
 
 def _pull(name: str, engine: Engine, context: Context) -> str:
@@ -261,16 +292,23 @@ def _decide(
         code=code_state(folder, frozenset({folder / OUTPUT_FOLDER, output}), context),
         data=parts.data,
         secrets=request.secrets,
+        queue=request.queue,
+        terminal=request.terminal,
         created=datetime.now(tz=UTC).isoformat(timespec="seconds").removesuffix("+00:00"),
+    )
+    locks = lock_folder((name for name, _ in parts.gpus), context) if parts.gpus else None
+    waiting = Waiting(
+        run=str(run), secrets=bool(parts.hidden), gpus=parts.gpus, queue=request.queue
     )
     spec = RunSpec(
         run=run,
         image=parts.image.name,
         digest=parts.image.digest,
         command=command,
-        mounts=tuple(_mounts(folder, output, parts.data)),
-        ports=request.ports,
-        variables={"DLIMG_RUN": str(run), **request.variables},
+        entrypoint=start_words(waiting, parts.image.entrypoint),
+        mounts=(*_mounts(folder, output, parts.data), *_waiting_mounts(waiting, locks)),
+        ports=(*parts.setup.ports, *request.ports),
+        variables={"DLIMG_RUN": str(run), **parts.setup.variables, **request.variables},
         labels=run_labels(record),
         gpu=parts.gpu,
         user=_user(engine),
@@ -316,7 +354,7 @@ def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: C
     for status in statuses(engine, context):
         other = Path(status.record.output)
         is_shared = folder == other or folder in other.parents or other in folder.parents
-        if is_shared and status.state in {"running", "starting"}:
+        if is_shared and status.state in {"running", "starting", "waiting"}:
             message = f"{status.record.run} writes to {other} at this moment"
             raise BadInput(message, where="--output", hint="name another folder, or leave it out")
     return folder
@@ -328,6 +366,13 @@ def _mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mou
     for entry in data:
         for target in data_targets(entry.name):
             yield Mount(kind=entry.kind, source=entry.source, target=target, read_only=True)
+
+
+def _waiting_mounts(waiting: Waiting, locks: Path | None) -> Iterator[Mount]:
+    if waiting.secrets or waiting.queue:
+        yield Mount(kind="tmpfs", source="", target=MEMORY)
+    if locks:
+        yield Mount(kind="bind", source=str(locks), target=LOCKS)
 
 
 def run_labels(record: RunRecord) -> dict[str, str]:

@@ -17,8 +17,11 @@ def started_lines(status: RunStatus) -> Iterator[str]:
     """Yield the commands that a user of a run in the background needs."""
     run = status.record.run
     yield f"{run} is in the background: `dlimg logs -f {run}` follows, `dlimg stop {run}` ends it"
-    for container, host in status.ports.items():
-        yield f"port {container} is at http://127.0.0.1:{host}"
+
+
+def detached_text(record: RunRecord) -> str:
+    """Return the message after Ctrl-C in a command that only follows a run."""
+    return f"detached: {record.run} goes on (`dlimg stop {record.run}` ends it)"
 
 
 def end_lines(record: RunRecord, output: tuple[int, int]) -> Iterator[str]:
@@ -62,7 +65,7 @@ def status_row(status: RunStatus) -> tuple[str, ...]:
         "" if record.exit_code is None else str(record.exit_code),
         record.started or record.created,
         seconds_text(duration(record)) if record.finished else "",
-        record.gpu,
+        f"GPU {status.holds}" if status.holds else record.gpu,
         record.image,
         command if len(command) <= _MOST_COMMAND else f"{command[:_MOST_COMMAND]}...",
     )
@@ -81,6 +84,8 @@ def status_json(status: RunStatus) -> Mapping[str, Any]:
         "image": record.image,
         "digest": record.digest,
         "gpu": record.gpu,
+        "queue": record.queue,
+        "holds_gpu": status.holds,
         "mode": record.mode,
         "folder": record.folder,
         "output": record.output,

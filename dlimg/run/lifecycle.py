@@ -12,6 +12,7 @@ from dlimg.engine.client import Engine
 from dlimg.engine.discover import find_engine
 from dlimg.run.code_state import fingerprint
 from dlimg.run.container import ContainerState, container_state
+from dlimg.run.gpu_queue import holder_of, holders
 from dlimg.run.model import RUN_LABEL, RunRecord, RunState, RunStatus
 from dlimg.run.record import read_records, write_record
 
@@ -97,7 +98,10 @@ def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
     if state.exit_code is not None:
         return RunStatus(record=settle(record, state, context), state="ended", ports={})
     word: RunState = "starting" if state.status == "created" else "running"
-    return RunStatus(record=record, state=word, ports=state.ports or {})
+    holds = holder_of(record.container, holders(context)) if record.queue else ""
+    if record.queue and not holds and word == "running":
+        word = "waiting"
+    return RunStatus(record=record, state=word, ports=state.ports or {}, holds=holds)
 
 
 def files_outside(record: RunRecord, engine: Engine) -> tuple[str, ...]:

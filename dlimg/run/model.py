@@ -16,7 +16,7 @@ Mode = Literal["command", "jupyter", "ssh", "both"]
 GpuWish = Literal["auto", "gpu", "cpu"]
 GpuKind = Literal["none", "cdi", "runtime", "gpus"]
 MountKind = Literal["bind", "volume", "tmpfs"]
-RunState = Literal["starting", "running", "ended", "gone"]
+RunState = Literal["starting", "waiting", "running", "ended", "gone"]
 
 CODE: Final = "/code"
 OUTPUT: Final = "/output"
@@ -168,7 +168,6 @@ class RunSpec:
     working_folder: str = CODE
     shm_bytes: int = SHM_BYTES
     stop_seconds: int = STOP_SECONDS
-    secrets: tuple[str, ...] = ()
     terminal: bool = False
 
 
@@ -193,6 +192,8 @@ class RunRecord:
     code: CodeState = CodeState()
     data: tuple[RunData, ...] = ()
     secrets: tuple[str, ...] = ()
+    queue: bool = False
+    terminal: bool = False
     created: str = ""
     started: str = ""
     finished: str = ""
@@ -216,8 +217,12 @@ class ImageChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """A run's record with its state now; `ports` are those of this machine by the container's."""
+    """A run's record with its state now; `ports` are those of this machine by the container's.
+
+    `holds` is the GPU that a queued run has.
+    """
 
     record: RunRecord
     state: RunState
     ports: Mapping[int, int] = field(default_factory=dict)
+    holds: str = ""

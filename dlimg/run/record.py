@@ -95,7 +95,7 @@ def _from_json(document: Mapping[str, Any]) -> RunRecord:
         "data": tuple(_data(entry) for entry in document["data"]),
         **{name: tuple(document[name]) for name in ("command", "secrets", "remarks")},
     }
-    return RunRecord(**{name: document[name] for name in _FIELDS} | changed)
+    return RunRecord(**{name: document[name] for name in _FIELDS if name in document} | changed)
 
 
 def _data(entry: Mapping[str, Any]) -> RunData:

@@ -1,0 +1,76 @@
+"""Locks on GPUs that containers on one machine share, and who holds which."""
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.engine.gpu import gpu_devices
+from dlimg.errors import BadInput
+from dlimg.model import LocalMachine
+from dlimg.run.model import GpuAccess
+from dlimg.run.start_script import QUEUE_LOCK, SHARED_LOCK
+
+# In memory, for all users of the machine, and gone after a restart, as the runs are.
+FOLDER: Final = Path("/run/lock/dlimg-gpus")
+_HOLDER: Final = "run-"
+_SHORT_ID: Final = 12
+
+
+def gpu_numbers(
+    access: GpuAccess, machine: LocalMachine | None, engine: Engine
+) -> tuple[tuple[str, int], ...]:
+    """Return the GPUs of a container with this access: the name of its lock, and its number there.
+
+    A container with a single GPU of the machine calls that number 0.
+    """
+    if not access:
+        return ()
+    if len(access.devices) == 1 and not access.devices[0].endswith("=all"):
+        return ((re.sub(r"[^\w.-]", "-", access.devices[0].rpartition("=")[2]), 0),)
+    count = len(machine.gpus) if machine else 0
+    if not count:
+        kind = re.escape(
+            access.devices[0].partition("=")[0] if access.devices else "nvidia.com/gpu"
+        )
+        count = sum(1 for name in gpu_devices(engine) if re.fullmatch(rf"{kind}=\d+", name)) or 1
+    return tuple((str(number), number) for number in range(count))
+
+
+def lock_folder(names: Iterable[str], context: Context, folder: Path = FOLDER) -> Path:
+    """Return the folder with a file for each lock, which all users may read."""
+    for candidate in (folder, context.state / "gpus"):
+        with contextlib.suppress(OSError):
+            candidate.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(PermissionError):
+                candidate.chmod(0o1777)
+            for name in (QUEUE_LOCK, SHARED_LOCK, *(f"gpu-{name}.lock" for name in names)):
+                (candidate / name).touch(mode=0o644)
+            return candidate
+    raise BadInput(f"there is no folder for locks on GPUs: {folder} cannot be written to")
+
+
+def holders(context: Context, folder: Path = FOLDER) -> Mapping[str, str]:
+    """Return the GPU of each container that took one from the queue, by its short id."""
+    files = [
+        file for place in (folder, context.state / "gpus") for file in place.glob(f"{_HOLDER}*")
+    ]
+    taken = {}
+    for file in files:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            taken[file.name.removeprefix(_HOLDER)] = file.read_text(encoding="ascii").strip()
+    return taken
+
+
+def forget_holder(container: str, context: Context, folder: Path = FOLDER) -> None:
+    """Remove the note of a container that is gone; another user's stays until a restart."""
+    for place in (folder, context.state / "gpus"):
+        with contextlib.suppress(OSError):
+            (place / f"{_HOLDER}{container[:_SHORT_ID]}").unlink()
+
+
+def holder_of(container: str, taken: Mapping[str, str]) -> str:
+    return taken.get(container[:_SHORT_ID], "")

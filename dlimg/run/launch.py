@@ -1,0 +1,105 @@
+"""Starting a created container: in the background, followed, or in this terminal."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from dlimg.context import Log
+from dlimg.engine.client import Engine
+from dlimg.errors import DlimgError
+from dlimg.host.process import run_in_terminal, wait_until
+from dlimg.run.container import container_state, remove_container, start_container
+from dlimg.run.follow import (
+    Sink,
+    Stream,
+    attach,
+    copy_output,
+    stop_at_signals,
+    stopper_of,
+    wait_for_exit,
+)
+from dlimg.run.model import RunRecord, RunSpec
+from dlimg.run.secrets import Masker, deliver
+
+_START_SECONDS = 60.0
+
+
+def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
+    """Start the container and send it its secrets; a container that fails is removed."""
+    start_container(record.container, engine)
+    if hidden:
+        try:
+            deliver(hidden, record.container, engine)
+        except BaseException:
+            remove_container(record.container, engine)
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedOutput:
+    """Where output goes, and messages; `started` is called once the container has started."""
+
+    sink: Sink
+    log: Log
+    started: Callable[[], None] | None = None
+
+
+def start_and_follow(
+    spec: RunSpec,
+    record: RunRecord,
+    hidden: Mapping[str, str],
+    engine: Engine,
+    output: FollowedOutput,
+) -> int:
+    """Start the container and show its output until its end; signals stop it."""
+    stopper = stopper_of(record.container, str(record.run), spec.stop_seconds, engine, output.log)
+    masked = MaskedSink(output.sink, [hidden[name] for name in record.secrets])
+    with stop_at_signals(stopper):
+        stream = attach(record.container, engine)
+        start(record, hidden, engine)
+        if output.started:
+            output.started()
+        copy_output(stream, masked)
+        masked.end()
+        return wait_for_exit(record.container, engine)
+
+
+def start_in_terminal(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> int:
+    """Start the container in this terminal and return its exit code."""
+    if hidden:
+        threading.Thread(target=_deliver_later, args=(record, hidden, engine), daemon=True).start()
+    argv = [str(engine.docker), "start", "--attach", "--interactive", record.container]
+    return run_in_terminal(argv, env=engine.environment)
+
+
+def _deliver_later(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
+    """Send secrets once the container runs; it ends by itself if they do not come."""
+
+    def is_running() -> bool:
+        state = container_state(record.container, engine)
+        return state is None or state.status != "created"
+
+    if wait_until(is_running, _START_SECONDS):
+        try:
+            deliver(hidden, record.container, engine)
+        except DlimgError as error:
+            engine.context.log(f"dlimg: {error}")
+
+
+class MaskedSink:
+    """A sink that replaces secrets in each of the two streams."""
+
+    def __init__(self, sink: Sink, values: list[str]) -> None:
+        self._sink = sink
+        self._maskers: Mapping[Stream, Masker] = {"out": Masker(values), "err": Masker(values)}
+
+    def __call__(self, data: bytes, stream: Stream) -> None:
+        shown = self._maskers[stream](data)
+        if shown:
+            self._sink(shown, stream)
+
+    def end(self) -> None:
+        for stream, masker in self._maskers.items():
+            rest = masker.end()
+            if rest:
+                self._sink(rest, stream)
