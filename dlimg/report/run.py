@@ -56,6 +56,11 @@ def duration(record: RunRecord) -> float:
     return (ended - began).total_seconds()
 
 
+def local_time(text: str) -> str:
+    """Return a time of a record to the second, in this machine's time zone."""
+    return f"{datetime.fromisoformat(f'{text}+00:00').astimezone():%Y-%m-%d %H:%M:%S}"
+
+
 def status_row(status: RunStatus) -> tuple[str, ...]:
     record = status.record
     command = shlex.join(record.command)
@@ -63,7 +68,7 @@ def status_row(status: RunStatus) -> tuple[str, ...]:
         str(record.run),
         status.state,
         "" if record.exit_code is None else str(record.exit_code),
-        record.started or record.created,
+        local_time(record.started or record.created),
         seconds_text(duration(record)) if record.finished else "",
         f"GPU {status.holds}" if status.holds else record.gpu,
         record.image,

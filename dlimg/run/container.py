@@ -159,8 +159,8 @@ def parse_state(attributes: Mapping[str, Any]) -> ContainerState:
 
 
 def _time(text: str) -> str:
-    """Return the engine's time to the second; empty for the year 1, its word for never."""
-    return "" if text.startswith("0001-") else text[:19]
+    """Return the engine's time to the millisecond; empty for the year 1, which means never."""
+    return "" if text.startswith("0001-") else text.rstrip("Z")[:23]
 
 
 def stop_container(container: str, seconds: int, engine: Engine) -> None:

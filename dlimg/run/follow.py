@@ -3,11 +3,11 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from dlimg.context import Log
 from dlimg.engine.client import Engine
@@ -69,22 +69,31 @@ def stopper_of(container: str, run: str, seconds: int, engine: Engine, log: Log)
     return RunStopper(send=send, log=log, run=run, seconds=seconds)
 
 
-def attach(container: str, engine: Engine) -> Iterable[tuple[bytes | None, bytes | None]]:
+class OutputStream(Protocol):
+    """The output of a container in pieces of standard output and standard error."""
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]: ...
+
+    def close(self) -> None: ...
+
+
+def attach(container: str, engine: Engine) -> OutputStream:
     """Return the output of a container from its first byte on, before or after its start."""
     api: Any = engine.sdk.api
-    stream: Iterable[tuple[bytes | None, bytes | None]] = api.attach(
+    stream: OutputStream = api.attach(
         container, stdout=True, stderr=True, stream=True, logs=True, demux=True
     )
     return stream
 
 
-def copy_output(output: Iterable[tuple[bytes | None, bytes | None]], sink: Sink) -> None:
-    """Give each piece of output to the sink, until the container ends."""
-    for out, err in output:
-        if out:
-            sink(out, "out")
-        if err:
-            sink(err, "err")
+def copy_output(output: OutputStream, sink: Sink) -> None:
+    """Give each piece of output to the sink, until the container ends, and close it."""
+    with contextlib.closing(output):
+        for out, err in output:
+            if out:
+                sink(out, "out")
+            if err:
+                sink(err, "err")
 
 
 def wait_for_exit(container: str, engine: Engine) -> int:

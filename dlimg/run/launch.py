@@ -19,20 +19,22 @@ from dlimg.run.follow import (
     wait_for_exit,
 )
 from dlimg.run.model import RunRecord, RunSpec
+from dlimg.run.record import drop_record
 from dlimg.run.secrets import Masker, deliver
 
 _START_SECONDS = 60.0
 
 
 def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
-    """Start the container and send it its secrets; a container that fails is removed."""
-    start_container(record.container, engine)
-    if hidden:
-        try:
+    """Start the container and send it its secrets; a run that fails is forgotten."""
+    try:
+        start_container(record.container, engine)
+        if hidden:
             deliver(hidden, record.container, engine)
-        except BaseException:
-            remove_container(record.container, engine)
-            raise
+    except BaseException:
+        remove_container(record.container, engine)
+        drop_record(record.run, engine.context)
+        raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

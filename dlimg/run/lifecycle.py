@@ -21,7 +21,7 @@ _ADDED_OR_CHANGED: Final = (0, 1)
 # Files that the engine, the entry point and caches write into any container: no results.
 _NO_RESULTS: Final = re.compile(
     r"/(dev|proc|sys|run|data|input)(/|$)"
-    r"|/etc/(hosts|hostname|resolv\.conf|mtab)$"
+    r"|/(usr/)?sbin/docker-init$|/etc/(hosts|hostname|resolv\.conf|mtab)$"
     r"|(/tmp/home-\d+|/home/\w+|/root)(/env(/|$)|/\.(cache|config|ipython|jupyter|nv|local|triton)(/|$)|$)"
     r"|.*/__pycache__(/|$)|.*\.pyc$|/tmp/(torchinductor_|tmp|\.|pip-)|/var/(cache|lib/apt|log)(/|$)"
 )

@@ -109,7 +109,7 @@ def test_the_state_of_an_ended_container_has_its_end() -> None:
         "NetworkSettings": {"Ports": {"8888/tcp": [{"HostIp": "127.0.0.1", "HostPort": "49153"}]}},
     }
     state = containers.parse_state(attributes)
-    assert (state.started, state.finished) == ("2026-11-29T10:00:00", "2026-11-29T10:00:09")
+    assert (state.started, state.finished) == ("2026-11-29T10:00:00.123", "2026-11-29T10:00:09")
     assert (state.exit_code, state.out_of_memory, state.ports) == (137, True, {8888: 49153})
 
 

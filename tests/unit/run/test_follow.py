@@ -3,10 +3,25 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from dlimg.run.follow import RunStopper, copy_output, stop_at_signals, with_local_time
+
+
+class Pieces:
+    """Output that says whether it was closed."""
+
+    def __init__(self, pieces: list[tuple[bytes | None, bytes | None]]) -> None:
+        self.pieces = pieces
+        self.is_closed = False
+
+    def __iter__(self) -> Iterator[tuple[bytes | None, bytes | None]]:
+        return iter(self.pieces)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 def stopper(sent: list[str], log: list[str], seconds: int = 60) -> RunStopper:
@@ -45,8 +60,14 @@ def test_a_run_that_does_not_end_in_its_time_is_killed() -> None:
 
 def test_both_streams_are_copied_as_they_are() -> None:
     copied: list[tuple[bytes, str]] = []
-    pieces = [("你".encode()[:2], None), ("你".encode()[2:], b"\r\x1b[K"), (None, None)]
-    copy_output(pieces, lambda data, stream: copied.append((data, stream)))
+    pieces: list[tuple[bytes | None, bytes | None]] = [
+        ("你".encode()[:2], None),
+        ("你".encode()[2:], b"\r\x1b[K"),
+        (None, None),
+    ]
+    output = Pieces(pieces)
+    copy_output(output, lambda data, stream: copied.append((data, stream)))
+    assert output.is_closed
     assert b"".join(data for data, stream in copied if stream == "out").decode() == "你"
     assert [data for data, stream in copied if stream == "err"] == [b"\r\x1b[K"]
 
