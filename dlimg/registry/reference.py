@@ -12,9 +12,6 @@ _HOST: Final = r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG: Final = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_PREFIX: Final = re.compile(
-    r"(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-)
 _DIGITS, _PORTS = 5, 1 << 16
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _PREFIX: Final = re.compile(
@@ -74,16 +71,6 @@ def parse_reference(text: str) -> ImageReference:
 def _has_good_port(host: str) -> bool:
     port = re.search(r":([0-9]+)$", host)
     return port is None or (len(port[1]) <= _DIGITS and int(port[1]) < _PORTS)
-
-
-def check_destination(prefix: str, where: str = "--to") -> None:
-    """Raise `BadInput` for a text that is not a prefix at a registry."""
-    if not _PREFIX.fullmatch(prefix):
-        raise BadInput(
-            f"{prefix!r} is no prefix at a registry",
-            where=where,
-            hint="write host[:port][/path] in lower case, without https://",
-        )
 
 
 def registry_url(host: str) -> str:
