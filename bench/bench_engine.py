@@ -1,6 +1,6 @@
-"""The surroundings of `layers_cost.py`: an engine and two registries of its own, wheels on disk.
+"""The surroundings of `layers_cost.py`: engines and registries of its own, wheels on disk.
 
-Everything is in one folder. The engine and its content are removed afterwards.
+Everything is in one folder. The engines and their content are removed afterwards.
 """
 
 import os
@@ -26,6 +26,7 @@ from dlimg.engine import private_engine
 from dlimg.engine.bases import find_base
 from dlimg.engine.client import Engine
 from dlimg.engine.private_home import home_of
+from dlimg.host.process import run_checked
 from dlimg.model import BuiltImage, PlannedImage, Wheel
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.project import read_project
@@ -37,6 +38,15 @@ from dlimg.store.store import Store, layer_store
 
 ROOT: Final = Path(__file__).parent.parent
 REGISTRY: Final = ROOT / "tests/engine/registry/Dockerfile"
+
+
+# A file system for one measurement: a sparse file, which takes what is written to it. Without the
+# options mkfs would leave work to the kernel, in the middle of what is measured.
+DISK_BYTES: Final = 48 * 2**30
+MAKE_DISK: Final = (
+    *("mkfs.ext4", "-q", "-F", "-N", "1000000"),
+    *("-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,42 @@ def open_bench(folder: Path, cells: Sequence[str]) -> Iterator[Bench]:
             )
     finally:
         private_engine.purge(home, log=print)
+
+
+@contextmanager
+def fresh_engine(bench: Bench) -> Iterator[Bench]:
+    """Yield the bench with an engine on a new file system, which has the bases alone.
+
+    A file system remembers what was on it: ext4 without a journal does not use the inodes of files
+    that were deleted a moment ago, and looks at each of them for every new file.
+    """
+    disk, folder = bench.folder / "fresh.img", bench.folder / "fresh"
+    folder.mkdir(exist_ok=True)
+    with disk.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    run_checked([*MAKE_DISK, str(disk)], env=os.environ)
+    run_checked(["mount", "-o", "loop", str(disk), str(folder)], env=os.environ)
+    environment = {**bench.environment, "DLIMG_ENGINE_HOME": str(folder / "engine")}
+    context = Context.of(environment, _discard)
+    home = home_of(context)
+    home.path.mkdir()
+    home.root.symlink_to(home_of(Context.of(bench.environment, _discard)).root)
+    try:
+        engine = private_engine.up(home, context)
+        for reference in {planned.base.reference for planned in bench.planned}:
+            name = reference.removeprefix("docker-image://")
+            engine.sdk.images.load(b"".join(bench.engine.sdk.images.get(name).save(named=name)))
+        os.sync()
+        yield replace(bench, engine=engine, environment=environment)
+        engine.sdk.close()
+    finally:
+        private_engine.down(home, log=_discard)
+        run_checked(["umount", str(folder)], env=os.environ)
+        disk.unlink()
+
+
+def _discard(_: str) -> None:
+    """Print nothing."""
 
 
 def _planned(

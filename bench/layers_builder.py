@@ -28,6 +28,7 @@ def systems(bench: Bench) -> Mapping[str, str]:
 
 def with_systems(bench: Bench, folder: Path) -> Store:
     """Return a new store with the systems' layers alone."""
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(bench.folder / "systems", folder)
     return Store(path=folder)
 

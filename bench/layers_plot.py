@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 Figures = Sequence[dict[str, Any]]
@@ -29,7 +30,7 @@ def main() -> None:
 
 
 def table(figures: Figures) -> list[str]:
-    """Return a Markdown table with a row for each image and step."""
+    """Return a Markdown table with a row for each image and step: medians, the least, the most."""
     lines = ["| | image | `RUN pip install` | layers | less by |", "|---|---|--:|--:|--:|"]
     for cell in cells(figures):
         plain = at_registry(figures, "plain", cell)
@@ -41,63 +42,75 @@ def table(figures: Figures) -> list[str]:
             ),
         ):
             lines.append(row(label, cell, plain, ours))
+        built = seconds(figures, "plain", "built", cell)
         checked = seconds(figures, "both", "only checked", cell)
-        lines.append(
-            row(
-                "until its checks are through, in the engine",
-                cell,
-                seconds(figures, "plain", "built", cell) + checked,
-                seconds(figures, "ours", "checked", cell),
-            )
-        )
+        until_checked = [sum(pair) for pair in zip(built, checked, strict=True)]
+        ours = seconds(figures, "ours", "checked", cell)
+        lines.append(row("until its checks have passed, in the engine", cell, until_checked, ours))
+        lines.append(row("of which the checks, on both sides", cell, checked, checked))
         for step in ("pulled", "started"):
             plain, ours = (seconds(figures, side, step, cell) for side in COLOURS)
             lines.append(row(step, cell, plain, ours))
-        plain, ours = (number(figures, side, "pulled", cell, "bytes") / 1e6 for side in COLOURS)
+        plain, ours = (megabytes(figures, side, "pulled", cell) for side in COLOURS)
         lines.append(row("to pull", cell, plain, ours, unit="MB"))
     last = cells(figures)[-1]
-    plain, ours = (number(figures, side, "pushed", last, "bytes") / 1e6 for side in COLOURS)
+    plain, ours = (megabytes(figures, side, "pushed", last) for side in COLOURS)
     lines.append(row("all of them in a registry", "", plain, ours, unit="MB"))
-    again = seconds(figures, "ours", "built again", "all of them")
+    again = median(seconds(figures, "ours", "built again", "all of them"))
     peak = max(figure["peak"] for figure in figures)
-    lines += [
-        "",
-        f"Built again with nothing changed: {again:.1f} s. Our memory: {peak / 1e6:.0f} MB.",
-    ]
-    return lines
+    runs = len({figure["run"] for figure in figures})
+    spread = f"Medians of {runs} runs, the least and the most in brackets."
+    nothing_new = f"Built again with nothing changed: {again:.1f} s."
+    return [*lines, "", f"{spread} {nothing_new} Our memory: {peak / 1e6:.0f} MB."]
 
 
-def row(label: str, cell: str, plain: float, ours: float, unit: str = "s") -> str:
+def row(
+    label: str, cell: str, plain: Sequence[float], ours: Sequence[float], unit: str = "s"
+) -> str:
+    """Return a row; the ratio is that of the medians."""
+    both = " | ".join(_spread(values, unit) for values in (plain, ours))
+    return f"| {label} | {cell} | {both} | {median(plain) / max(median(ours), 0.01):.1f} |"
+
+
+def _spread(values: Sequence[float], unit: str) -> str:
     shown = ".0f" if unit == "MB" else ".1f"
-    both = f"{plain:{shown}} {unit} | {ours:{shown}} {unit}"
-    return f"| {label} | {cell} | {both} | {plain / max(ours, 0.01):.1f} |"
+    text = f"{median(values):{shown}} {unit}"
+    least, most = f"{min(values):{shown}}", f"{max(values):{shown}}"
+    return f"{text} ({least} to {most})" if least != most else text
 
 
 def cells(figures: Figures) -> list[str]:
+    return list(
+        dict.fromkeys(
+            figure["cell"]
+            for figure in figures
+            if (figure["side"], figure["step"]) == ("plain", "built")
+        )
+    )
+
+
+def numbers(figures: Figures, side: str, step: str, cell: str, name: str) -> list[float]:
+    """Return this number of each run."""
     return [
-        figure["cell"]
-        for figure in figures
-        if (figure["side"], figure["step"]) == ("plain", "built")
-    ]
-
-
-def number(figures: Figures, side: str, step: str, cell: str, name: str) -> float:
-    (value,) = [
-        figure[name]
+        float(figure[name])
         for figure in figures
         if (figure["side"], figure["step"], figure["cell"]) == (side, step, cell)
     ]
-    return float(value)
 
 
-def seconds(figures: Figures, side: str, step: str, cell: str) -> float:
-    return number(figures, side, step, cell, "seconds")
+def seconds(figures: Figures, side: str, step: str, cell: str) -> list[float]:
+    return numbers(figures, side, step, cell, "seconds")
 
 
-def at_registry(figures: Figures, side: str, cell: str) -> float:
-    """Return the seconds from wheels on disk until an image is in the registry."""
+def megabytes(figures: Figures, side: str, step: str, cell: str) -> list[float]:
+    return [number / 1e6 for number in numbers(figures, side, step, cell, "bytes")]
+
+
+def at_registry(figures: Figures, side: str, cell: str) -> list[float]:
+    """Return the seconds from wheels on disk until an image is in the registry, of each run."""
     steps = {"plain": ("built", "pushed"), "ours": ("pushed",)}[side]
-    return sum(seconds(figures, side, step, cell) for step in steps)
+    by_step = [seconds(figures, side, step, cell) for step in steps]
+    return [sum(parts) for parts in zip(*by_step, strict=True)]
 
 
 def draw(figures: Figures, path: Path) -> None:
@@ -111,12 +124,12 @@ def draw(figures: Figures, path: Path) -> None:
     curve(
         left,
         names,
-        lambda side: list(accumulate(at_registry(figures, side, cell) for cell in names)),
+        lambda side: list(accumulate(median(at_registry(figures, side, cell)) for cell in names)),
     )
     curve(
         right,
         names,
-        lambda side: [number(figures, side, "pushed", cell, "bytes") / 1e9 for cell in names],
+        lambda side: [median(megabytes(figures, side, "pushed", cell)) / 1e3 for cell in names],
     )
     left.set_title("seconds, wheels on disk to registry")
     right.set_title("GB in the registry")
