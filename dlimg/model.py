@@ -435,8 +435,9 @@ class Check:
     """A script that proves one property of an image; `needs` holds, for example, `gpu`.
 
     `container` is the kind of container that it needs, if not the default. `flaky` is the reason
-    why it may fail for causes outside the image; such a check is tried twice. An image passes
-    only if all its `required` checks ran.
+    why it may fail for causes outside the image; such a check is tried twice. `alone` is the
+    reason why no other check may run beside it. An image passes only if all its `required` checks
+    ran.
     """
 
     name: str
@@ -448,6 +449,7 @@ class Check:
     seconds: int = 300
     container: str = ""
     flaky: str = ""
+    alone: str = ""
     required: bool = True
 
 

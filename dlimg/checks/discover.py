@@ -324,6 +324,7 @@ def _check(
         seconds=header.seconds,
         container=header.container,
         flaky=header.flaky,
+        alone=header.alone,
     )
 
 

@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -237,9 +238,12 @@ class CheckContainer:
         self._spec = spec
         self._name = ""
         self._running: RunningContainer | None = None
+        self._is_ended = False
 
     def running(self) -> RunningContainer:
         """Return the running container; raises the `refusal` of an engine that cannot make it."""
+        if self._is_ended:
+            raise CancelledError
         if self._running is None:
             self._running = self._start()
         return self._running
@@ -251,6 +255,15 @@ class CheckContainer:
             with contextlib.suppress(docker.errors.NotFound):
                 self._engine.sdk.api.remove_container(self._name, force=True, v=True)
         self._name = ""
+
+    def end(self) -> None:
+        """Remove the container and never create it again; another thread may be using it."""
+        self._is_ended = True
+        name = self._name
+        if name:
+            # It may not have been created yet, or be gone already.
+            with contextlib.suppress(docker.errors.APIError, OSError):
+                self._engine.sdk.api.remove_container(name, force=True, v=True)
 
     def _start(self) -> RunningContainer:
         spec = self._spec

@@ -39,7 +39,7 @@ NEEDS: Final = (
     IMAGE,
     *(FLAVOUR + flavour for flavour in Flavour),
 )
-KEYS: Final = ("needs", "seconds", "applies", "container", "flaky")
+KEYS: Final = ("needs", "seconds", "applies", "container", "flaky", "alone")
 SECONDS: Final = re.compile(r"[1-9][0-9]{0,4}")
 HEADER_LINE: Final = re.compile(r"^([a-z]+):\s*(.*)$")
 HINT: Final = "docs/checks.md shows the header of a check"
@@ -59,7 +59,8 @@ class CheckHeader:
     """The declarations of a check's docstring; `applies` is empty for every image.
 
     `container` is empty for the default kind, `flaky` is the reason why the check may fail
-    although the image is right. `notices` are needs that have another name now.
+    although the image is right, `alone` the reason why nothing may run beside it. `notices` are
+    needs that have another name now.
     """
 
     proves: str
@@ -68,6 +69,7 @@ class CheckHeader:
     applies: str
     container: str
     flaky: str
+    alone: str = ""
     notices: tuple[Problem, ...] = ()
 
 
@@ -107,6 +109,7 @@ def parse_header(text: str, path: str) -> CheckHeader:
         applies=values.get("applies", ""),
         container=values.get("container", ""),
         flaky=values.get("flaky", ""),
+        alone=values.get("alone", ""),
         notices=tuple(
             Problem(
                 message=f"the need `{need}` is now called `{RENAMED_NEEDS[need]}`",
@@ -216,6 +219,14 @@ def _check_flaky(value: str) -> Iterator[_Complaint]:
         )
 
 
+def _check_alone(value: str) -> Iterator[_Complaint]:
+    if not value:
+        yield (
+            "`alone` gives no reason",
+            "name what the check measures that others would disturb, or remove it",
+        )
+
+
 _CHECKS: Final[Mapping[str, Callable[[str], Iterator[_Complaint]]]] = MappingProxyType(
     {
         "needs": _check_needs,
@@ -223,5 +234,6 @@ _CHECKS: Final[Mapping[str, Callable[[str], Iterator[_Complaint]]]] = MappingPro
         "applies": _check_applies,
         "container": _check_container,
         "flaky": _check_flaky,
+        "alone": _check_alone,
     }
 )

@@ -14,6 +14,7 @@ from dlimg.checks.container_setup import (
     ContainerKind,
     container_options,
     group_by_kind,
+    kind_of,
     prepare_check,
     scripts_archive,
 )
@@ -40,6 +41,12 @@ from dlimg.checks.execute import (
 from dlimg.checks.host import engine_text, host_of
 from dlimg.checks.image_inputs import read_inputs
 from dlimg.checks.inputs import CheckInputs
+from dlimg.checks.side_by_side import (
+    OrderedLog,
+    count_at_once,
+    run_side_by_side,
+    runs_alone,
+)
 from dlimg.checks.verdicts import (
     GPU,
     GPU_CHECK,
@@ -59,12 +66,14 @@ from dlimg.image_files import ImageFiles
 from dlimg.model import BuiltImage, Check, Evidence, PlannedImage, Verdict
 
 LABEL: Final = "io.dlimg.check"
+_LIMITS: Final = ("out of time", "out of memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSettings:
-    """The folder for evidence and the limits of a check; `memory` 0 means 3/4 of the engine's.
+    """The folder for evidence and the limits of checks; `memory` 0 means 3/4 of the engine's.
 
+    `cores` is the most checks that run at once; 0 means one for each core of the engine.
     `own_checks` is the user's folder of checks, `revision` the project's commit. If `is_foreign`,
     the image was built elsewhere, and its run is not recorded as the cell's last one.
     """
@@ -72,6 +81,7 @@ class CheckSettings:
     evidence: Path
     log: Callable[[str], None] = field(repr=False)
     memory: int = 0
+    cores: int = 0
     processes: int = 4096
     shared_memory: str = "1g"
     grace: float = 15.0
@@ -84,7 +94,8 @@ class CheckSettings:
 class _Run:
     """One image's run: the values that all its containers share.
 
-    `device` is `none` without a GPU.
+    `device` is `none` without a GPU. `gpu_kinds` are the kinds of containers that get it: those
+    of which a check needs it.
     """
 
     built: BuiltImage
@@ -93,6 +104,7 @@ class _Run:
     settings: CheckSettings
     inputs: CheckInputs
     files: bytes
+    gpu_kinds: frozenset[ContainerKind] = frozenset()
 
     @property
     def cell(self) -> str:
@@ -141,7 +153,10 @@ def run_checks(
     closest = known.closest
     if closest is not None and known.is_complete and not _is_on_gpu(ready, given):
         return _repeat(closest, known.verdicts, history, settings)
-    run = _new_run(built, engine, given, settings, inputs, scripts)
+    run = replace(
+        _new_run(built, engine, given, settings, inputs, scripts),
+        gpu_kinds=frozenset(kind_of(check) for check in ready if _is_on_gpu([check], given)),
+    )
     gpus_before = gpus_of_verdicts(closest.verdicts) if closest else ()
     verdicts = _verdicts(run, ready, known.by_check, gpus_before)
     if closest is not None and not known.differs_from(verdicts):
@@ -163,7 +178,7 @@ def _new_run(
         built=built,
         engine=engine,
         device=device,
-        settings=_with_memory_limit(settings, engine),
+        settings=_with_limits(settings, engine),
         inputs=inputs,
         files=scripts_archive({**scripts, **inputs.files}, ROOT),
     )
@@ -209,10 +224,11 @@ def _known_verdicts(
     )
 
 
-def _with_memory_limit(settings: CheckSettings, engine: Engine) -> CheckSettings:
-    """Return the settings with the default memory limit in place of 0."""
-    memory = settings.memory or int(engine.sdk.info()["MemTotal"]) * 3 // 4
-    return replace(settings, memory=memory)
+def _with_limits(settings: CheckSettings, engine: Engine) -> CheckSettings:
+    """Return the settings with the engine's limits in place of 0."""
+    info = engine.sdk.info()
+    memory = settings.memory or int(info["MemTotal"]) * 3 // 4
+    return replace(settings, memory=memory, cores=settings.cores or int(info["NCPU"]))
 
 
 def current_checks(
@@ -288,40 +304,95 @@ def _verdicts(
     reusable: Mapping[str, Verdict | None],
     gpus_before: tuple[TestedGpu, ...],
 ) -> tuple[Verdict, ...]:
-    """Return a verdict for each check; GPU verdicts are reused only for the same GPU and driver."""
+    """Return a verdict for each check; GPU verdicts are reused only for the same GPU and driver.
+
+    Checks that run alone come first. A check that reaches a limit beside others has proved
+    nothing: it runs again alone.
+    """
     verdicts: dict[str, Verdict] = {}
-    for kind, members in group_by_kind(checks):
-        with open_container(run.engine, _container_spec(run, kind, members)) as container:
-            for check in members:
-                gpus = gpus_of_verdicts(tuple(verdicts.values()))
-                is_same_gpu = bool(gpus) and gpus == gpus_before
-                may_reuse = is_same_gpu or not _is_on_gpu([check], run.device)
-                kept_verdict = reusable[check.name] if may_reuse else None
-                verdicts[check.name] = kept_verdict or _run_and_log(run, container, check)
+
+    def run_alone(container: CheckContainer, check: Check) -> None:
+        gpus = gpus_of_verdicts(tuple(verdicts.values()))
+        is_same_gpu = bool(gpus) and gpus == gpus_before
+        may_reuse = is_same_gpu or not _is_on_gpu([check], run.device)
+        kept_verdict = reusable[check.name] if may_reuse else None
+        verdicts[check.name] = kept_verdict or _run_and_log(run, container, check)
+
+    _run_in_turn(run, [check for check in checks if runs_alone(check, run.device)], run_alone)
+    others = [check for check in checks if check.name not in verdicts]
+    verdicts |= {check.name: kept for check in others if (kept := reusable[check.name])}
+    verdicts |= _run_beside(run, [check for check in others if check.name not in verdicts])
+    _run_in_turn(run, [check for check in others if check.name not in verdicts], run_alone)
     return tuple(verdicts[check.name] for check in checks)
 
 
+def _run_in_turn(
+    run: _Run, checks: Sequence[Check], run_one: Callable[[CheckContainer, Check], None]
+) -> None:
+    """Run each check in the container of its kind, which has all of the memory."""
+    for kind, members in group_by_kind(checks):
+        spec = _container_spec(run, kind, run.settings.memory)
+        with open_container(run.engine, spec) as container:
+            for check in members:
+                run_one(container, check)
+
+
+def _run_beside(run: _Run, checks: Sequence[Check]) -> Mapping[str, Verdict]:
+    """Run the checks side by side; return their verdicts, without one that reached a limit."""
+    ordered = [check for _, members in group_by_kind(checks) for check in members]
+    settings = run.settings
+    count = count_at_once(ordered, cores=settings.cores, memory=settings.memory)
+    log = OrderedLog(settings.log, ordered)
+    verdicts: dict[str, Verdict] = {}
+
+    def new_container(kind: ContainerKind) -> CheckContainer:
+        return CheckContainer(run.engine, _container_spec(run, kind, settings.memory // count))
+
+    def run_one(container: CheckContainer, check: Check) -> None:
+        try:
+            verdict = _verdict(run, container, check, is_beside=count > 1)
+        except _LimitReached:
+            log.add(check, "")
+        else:
+            verdicts[check.name] = verdict
+            log.add(check, verdict_line(run.cell, verdict))
+
+    run_side_by_side(ordered, count, new_container, run_one)
+    return verdicts
+
+
 def _run_and_log(run: _Run, container: CheckContainer, check: Check) -> Verdict:
-    """Run the check, a second time in a fresh container if it is flaky, and log the verdict."""
-    verdict = run_with_retry(
-        check, lambda: _attempt(container, check, run.device), between=container.remove
-    )
+    verdict = _verdict(run, container, check, is_beside=False)
     run.settings.log(verdict_line(run.cell, verdict))
     return verdict
 
 
-def _attempt(container: CheckContainer, check: Check, device: str) -> Verdict:
-    running = container.running()
-    result = run_check(running, check)
-    if not is_clean(running):
-        container.remove()
-    return verdict_of(check, result, device=device)
+def _verdict(run: _Run, container: CheckContainer, check: Check, *, is_beside: bool) -> Verdict:
+    """Run the check, a second time in a fresh container if it is flaky.
+
+    Raises _LimitReached for a limit of time or memory that it reached beside others.
+    """
+
+    def attempt() -> Verdict:
+        running = container.running()
+        result = run_check(running, check)
+        if not is_clean(running):
+            container.remove()
+        if is_beside and result.ending in _LIMITS:
+            raise _LimitReached
+        return verdict_of(check, result, device=run.device)
+
+    return run_with_retry(check, attempt, between=container.remove)
 
 
-def _container_spec(run: _Run, kind: ContainerKind, members: Sequence[Check]) -> ContainerSpec:
-    """Return the container for these checks; it gets the GPU only if one of them needs it."""
+class _LimitReached(Exception):
+    """A check reached its limit of time or memory beside others."""
+
+
+def _container_spec(run: _Run, kind: ContainerKind, memory: int) -> ContainerSpec:
+    """Return a container of this kind with this limit of memory."""
     settings = run.settings
-    device = run.device if _is_on_gpu(members, run.device) else None
+    device = run.device if kind in run.gpu_kinds else None
     common: dict[str, Any] = {
         "environment": {**run.inputs.environment, "DLIMG_GPU": "expected" if device else "none"},
         "labels": {LABEL: run.built.digest, OWNER_LABEL: owner_label()},
@@ -338,7 +409,7 @@ def _container_spec(run: _Run, kind: ContainerKind, members: Sequence[Check]) ->
         options={**common, **container_options(kind, run.built.planned.image.cell.user)},
         files=run.files,
         has_device=device is not None,
-        memory=settings.memory,
+        memory=memory,
         grace=settings.grace,
         refusal=refusal,
     )

@@ -22,6 +22,7 @@ def check_json(cell: Cell, check: Check) -> dict[str, object]:
         "required": check.required,
         "seconds": check.seconds,
         "flaky": check.flaky or None,
+        "alone": check.alone or None,
         "proves": check.proves,
         "path": check.path,
     }

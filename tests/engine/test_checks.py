@@ -19,7 +19,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from dlimg.checks import run
+from dlimg.checks import run, side_by_side
 from dlimg.checks.run import LABEL, CheckSettings
 from dlimg.checks.verdicts import is_gpu_tested, outcome_of
 from dlimg.engine.client import Engine
@@ -76,12 +76,19 @@ def check(
 
 
 def settings(
-    images: Path, *, memory: int = 0, patience: float = 15.0, processes: int = 4096
+    images: Path,
+    *,
+    memory: int = 0,
+    cores: int = 1,
+    patience: float = 15.0,
+    processes: int = 4096,
 ) -> CheckSettings:
+    """With one core a check has the container that the one before it had."""
     return CheckSettings(
         evidence=images.parent / "evidence",
         log=print,
         memory=memory,
+        cores=cores,
         grace=patience,
         processes=processes,
     )
@@ -293,6 +300,109 @@ def test_a_check_that_takes_too_much_memory_is_named(
     assert greedy.status is CheckStatus.FAILED
     assert greedy.reason == "killed: it exceeded the memory limit of 0.1 GB"
     assert next_.reason == "exit code 137"
+
+
+GREEDY = "head -c 900M /dev/zero | tail -c {size}M > /dev/null"
+
+
+@pytest.fixture
+def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "MEMORY_EACH", 150_000_000)
+
+
+@pytest.mark.usefixtures("small_shares")
+@pytest.mark.parametrize(
+    ("script", "status", "reason"),
+    [
+        pytest.param("echo no >&2; exit 1", CheckStatus.FAILED, "no", id="fails"),
+        pytest.param("trap '' TERM; sleep 600", CheckStatus.FAILED, "limit of 2 s", id="hangs"),
+        pytest.param(
+            GREEDY.format(size=800),
+            CheckStatus.FAILED,
+            "memory limit of 0.3 GB",
+            id="takes all memory",
+        ),
+        # More than its share beside another, less than it has alone.
+        pytest.param(GREEDY.format(size=200), CheckStatus.PASSED, "", id="takes more memory"),
+        pytest.param("kill -9 1; sleep 600", CheckStatus.FAILED, "", id="kills its container"),
+        pytest.param("f() { f | f & }; f; sleep 600", CheckStatus.FAILED, "", id="bomb"),
+        pytest.param("yes", CheckStatus.FAILED, "limit of 2 s", id="fills its output"),
+    ],
+)
+def test_a_check_spoils_no_other_that_runs_beside_it(
+    engine: Engine,
+    built: BuiltImage,
+    images: Path,
+    script: str,
+    status: CheckStatus,
+    reason: str,
+) -> None:
+    lines: list[str] = []
+    using = settings(images, cores=2, memory=300_000_000, patience=2.0, processes=100)
+    names = ("before", "rude", "beside", "after", "last")
+    checks = [check(images, name, f"sleep 0.3; {ALONE}") for name in names]
+    checks[1] = check(images, "rude", script, seconds=2)
+    verdicts = run_checks(
+        engine, built, images, *checks, using=replace(using, log=lines.append)
+    ).verdicts
+    assert [verdict.check for verdict in verdicts] == list(names)
+    rude = verdicts[1]
+    assert (rude.status, rude.attempts) == (status, 1), rude
+    assert rude.reason.endswith(reason)
+    others = [verdict for verdict in verdicts if verdict.check != "rude"]
+    assert {verdict.status for verdict in others} == {CheckStatus.PASSED}, others
+    cell = built.planned.image.cell.id
+    logged = [line.removeprefix(f"{cell}  ").partition(" ")[0] for line in lines]
+    assert [name for name in logged if name != "rude"] == ["before", "beside", "after", "last"]
+    assert logged.count("rude") == 1
+    assert left_over(engine, built) == []
+
+
+def test_checks_side_by_side_have_containers_of_their_own_and_share_the_memory(
+    engine: Engine, built: BuiltImage, images: Path
+) -> None:
+    waits = "until [ -e /srv/code ]; do sleep 0.05; done; exit $(cat /srv/code)"
+    checks = [check(images, name, waits) for name in ("one", "two")]
+    limits: set[int] = set()
+
+    def look_and_tell() -> None:
+        assert wait_until(lambda: len(left_over(engine, built)) == 2, 60), "not two containers"
+        for name in left_over(engine, built):
+            limits.add(engine.sdk.api.inspect_container(name)["HostConfig"]["Memory"])
+            container = engine.sdk.containers.get(name)
+            assert wait_until(partial(_write_code, container, 0), 60), "it does not run"
+
+    teller = Thread(target=look_and_tell)
+    teller.start()
+    using = settings(images, cores=2, memory=8_000_000_000)
+    verdicts = run_checks(engine, built, images, *checks, using=using).verdicts
+    teller.join()
+    assert {verdict.status for verdict in verdicts} == {CheckStatus.PASSED}, verdicts
+    assert limits == {4_000_000_000}
+    assert left_over(engine, built) == []
+
+
+def test_nothing_runs_beside_a_check_that_measures(
+    engine: Engine, built: BuiltImage, images: Path
+) -> None:
+    """Its lines are first, and it has all of the memory."""
+    lines: list[str] = []
+    using = replace(settings(images, cores=2, memory=8_000_000_000), log=lines.append)
+    memory = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null"
+    verdicts = run_checks(
+        engine,
+        built,
+        images,
+        check(images, "one", f"{memory}; sleep 0.5"),
+        check(images, "measures", f"{memory}; sleep 0.5", alone="its figures are times"),
+        check(images, "two", f"{memory}; sleep 0.5"),
+        using=using,
+    ).verdicts
+    assert [verdict.check for verdict in verdicts] == ["one", "measures", "two"]
+    one, measures, two = (int(verdict.output.split()[0]) for verdict in verdicts)
+    assert one == two
+    assert one < 4_000_000_001 <= measures <= 8_000_000_000
+    assert "measures passed" in lines[0]
 
 
 # The container's first process, `timeout`, a shell, and what counts them.
@@ -596,6 +706,7 @@ def test_an_image_without_python_fails(engine: Engine, base: Base, images: Path)
 
 INTERRUPTED = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 from tests.support import samples
 from tests.support.image_folders import files_in
@@ -609,23 +720,26 @@ engine = discover.find_engine(Context.of(os.environ, print), private="allow")
 images = Path(sys.argv[2])
 path = images / "pytorch" / "checks" / "sleeps.py"
 check = Check(name="sleeps", path=str(path), script="", sha256="", proves="", seconds=600)
+checks = [replace(check, name=f"sleeps {number}") for number in range(int(sys.argv[3]))]
 built = BuiltImage(planned=samples.planned(), digest=sys.argv[1], size=0, seconds=0, cached=False)
-using = run.CheckSettings(evidence=images, log=print)
+using = run.CheckSettings(evidence=images, log=print, cores=2, memory=8_000_000_000)
 try:
-    run.run_checks(built, [check], engine, device=None, images=files_in(images), settings=using)
+    run.run_checks(built, checks, engine, device=None, images=files_in(images), settings=using)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "checks"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 3)]
+)
 def test_an_interrupt_leaves_no_container(
-    engine: Engine, built: BuiltImage, images: Path, number: signal.Signals
+    engine: Engine, built: BuiltImage, images: Path, number: signal.Signals, checks: int
 ) -> None:
     check(images, "sleeps", "sleep 600")
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, **engine.environment, "PYTHONPATH": root}
-    argv = [sys.executable, "-c", INTERRUPTED, built.digest, str(images)]
+    argv = [sys.executable, "-c", INTERRUPTED, built.digest, str(images), str(checks)]
     with subprocess.Popen(argv, env=environment) as child:
         _until_asleep(engine, built)
         child.send_signal(number)

@@ -7,6 +7,7 @@ in the standard deviation of a result, which is the root of the number of produc
 needs: framework, gpu
 seconds: 120
 applies: cuda
+alone: the speed of the CPU and of the GPU are its figures
 """
 
 import statistics

@@ -6,6 +6,7 @@ line for each thing that it has done, and goes on when it is sent a line.
 needs: framework, gpu
 seconds: 120
 applies: cuda
+alone: it counts the memory of the GPU that is in use
 flaky: other programs on the GPU take and give memory meanwhile
 """
 

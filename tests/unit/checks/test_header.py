@@ -89,11 +89,13 @@ def test_a_header_with_all_lines() -> None:
             "seconds: 5",
             "container: any user",
             "flaky: the GPU: others use it",
+            "alone: its figures are times",
         ),
         "one.py",
     )
     assert result.needs == {"gpu", "two gpus", "network", "image", "flavour workspace"}
     assert (result.container, result.flaky) == ("any user", "the GPU: others use it")
+    assert result.alone == "its figures are times"
 
 
 def test_needs_nothing_is_empty() -> None:
@@ -160,6 +162,12 @@ def test_prose_between_the_lines_is_no_header() -> None:
             "c.py:5",
             "`flaky` gives no reason",
             "name what may fail",
+        ),
+        (
+            header("needs: nothing", "seconds: 1", "alone:"),
+            "c.py:5",
+            "`alone` gives no reason",
+            "name what the check measures",
         ),
         (
             header("needs: gpu", "seconds: 1", "needs: nothing"),

@@ -63,6 +63,7 @@ def test_data_for_each_cell(capsys: pytest.CaptureFixture[str]) -> None:
         "required": True,
         "seconds": one["seconds"],
         "flaky": None,
+        "alone": None,
     }
 
 
