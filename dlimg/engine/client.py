@@ -24,6 +24,8 @@ from dlimg.host.process import failure_text, run
 
 API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker load` of OCI
 BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
+# Requests of checks that run side by side: with fewer, urllib3 warns and connects again.
+MOST_CONNECTIONS: Final = 128
 ANSWER_SECONDS: Final = 10
 REQUEST_SECONDS: Final = 600
 LIST_ATTEMPTS: Final = 30
@@ -116,7 +118,12 @@ def open_sdk(context: Context, *, seconds: int) -> DockerClient:
             " DOCKER_HOST=unix:///tmp/docker.sock",
         )
     variables = dict(context.environment)
-    return DockerClient.from_env(environment=variables, timeout=seconds, use_ssh_client=ssh)
+    return DockerClient.from_env(
+        environment=variables,
+        timeout=seconds,
+        use_ssh_client=ssh,
+        max_pool_size=MOST_CONNECTIONS,
+    )
 
 
 @contextlib.contextmanager
