@@ -3,7 +3,6 @@
 With DLIMG_STRICT=1 the exit code is ABORT if there was anything to say. docs/vm.md has the table.
 """
 
-import json
 import os
 import sys
 import time
@@ -51,11 +50,14 @@ class Finding:
 
 
 def findings(
-    image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
+    environment: Mapping[str, str], image_file: str = IMAGE, root: str = "/"
 ) -> Iterator[Finding]:
     """Yield all findings; the driver is asked while files are read."""
-    is_asked = wants_gpu(image, environment) and bool(machine.device_files(root))
-    question = driver.Question() if is_asked else None
+    question = driver.Question() if machine.device_files(root) else None
+    import json  # it takes some milliseconds, while the driver answers
+
+    with open(image_file, encoding="utf-8") as file:
+        image = json.load(file)
     rest = list(machine_findings(image, environment, root))
     answer = question.answer() if question else None
     yield from gpu_findings(image, answer, environment, root)
@@ -343,8 +345,7 @@ def age_findings(image: Mapping[str, object], today: str) -> Iterator[Finding]:
 
 def main() -> None:
     try:
-        with open(IMAGE, encoding="utf-8") as file:
-            found = list(findings(json.load(file), os.environ))
+        found = list(findings(os.environ))
     except Exception as error:  # noqa: BLE001 - whatever is wrong here must not stop the command
         print(f"dlimg: this container could not be examined: {error!r}", file=sys.stderr)
         return
@@ -353,7 +354,3 @@ def main() -> None:
     if found and os.environ.get("DLIMG_STRICT") == "1":
         print("dlimg: DLIMG_STRICT=1: the command was not started", file=sys.stderr)
         sys.exit(ABORT)
-
-
-if __name__ == "__main__":
-    main()

@@ -33,9 +33,12 @@ fi
 
 limit_threads
 
-# Names on stderr what will not work here. Only with DLIMG_STRICT=1 that ends the start.
+# Names on stderr what will not work here. Only with DLIMG_STRICT=1 that ends the start. It is a
+# module, because Python keeps the byte code of modules alone. `dlimg-info` names the same itself.
+diagnosis='import sys; sys.path.append("/usr/local/lib/dlimg"); import diagnosis; diagnosis.main()'
+case ${1-} in info | dlimg-info) DLIMG_QUIET=1 ;; esac
 if [ "${DLIMG_QUIET:-}" != 1 ] || [ "${DLIMG_STRICT:-}" = 1 ]; then
-    /usr/local/lib/dlimg/python -BIS /usr/local/lib/dlimg/diagnosis.py || [ $? -ne 78 ] || exit 78
+    /usr/local/lib/dlimg/python -BISc "$diagnosis" || [ $? -ne 78 ] || exit 78
 fi
 
 find_overlay

@@ -18,6 +18,7 @@ from _tag import normal
 
 ENVIRONMENT = "opt/env"
 PACKAGES = f"{ENVIRONMENT}/lib/python/site-packages"
+PROGRAMS = "usr/local/lib/dlimg"
 MAKES_OVERLAY = "usr/local/bin/dlimg-overlay"
 # What `python -m venv` puts beside the links, whatever is installed later.
 OF_VENV = ("activate", "activate.csh", "activate.fish", "Activate.ps1")
@@ -112,9 +113,10 @@ def of_wheels(image: Image, layout: Layout, wheels: Mapping[str, object]) -> Cla
         # auditwheel may leave this folder empty, and RECORD names files alone.
         if name.endswith(".libs") and normal(name.removesuffix(".libs")) in names:
             by_path.setdefault(f"{PACKAGES}/{name}", folder())
+    # `os_packages_unmodified` and `pip_check` compare byte code with its source.
     modules = owned | {node["path"] for node in layout.nodes}
     for path in image.tree.entries:
-        if path.startswith(f"{ENVIRONMENT}/") and source_of(path) in modules:
+        if path.startswith((f"{ENVIRONMENT}/", f"{PROGRAMS}/")) and source_of(path) in modules:
             by_path[path] = file()
             by_path.setdefault(path.rpartition("/")[0], folder())
     return by_path

@@ -29,9 +29,9 @@ sys.path.append(sys.argv[1])
 import diagnosis, driver
 driver.SECONDS = 1.0
 diagnosis.OVERLAY = "home/user/env"
-image, root = json.loads(sys.argv[2]), sys.argv[3]
+image_file, root = sys.argv[2:]
 import os
-for finding in diagnosis.findings(image, os.environ, root):
+for finding in diagnosis.findings(os.environ, image_file, root):
     print(json.dumps([finding.name, finding.message, finding.remedy]))
 """
 
@@ -54,8 +54,9 @@ def findings(
 ) -> list[tuple[str, str, str]]:
     """Name, message and remedy of each finding in a folder that stands for the machine."""
     (root / "dev").mkdir(exist_ok=True)
+    (root / "image.json").write_text(json.dumps(image))
     done = subprocess.run(
-        [sys.executable, "-BIS", "-c", PROGRAM, str(LAYOUT), json.dumps(image), f"{root}/"],
+        [sys.executable, "-BIS", "-c", PROGRAM, str(LAYOUT), f"{root}/image.json", f"{root}/"],
         capture_output=True,
         text=True,
         check=True,
