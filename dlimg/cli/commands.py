@@ -29,7 +29,7 @@ WITHOUT_PROJECT: Final = frozenset(
 )
 
 # Commands of runs: they look for a matrix themselves, or need none.
-OF_RUNS: Final = frozenset({"run", "ps", "logs", "attach", "exec", "stop", "output", "rm"})
+OF_RUNS: Final = frozenset({"run", "ps", "logs", "attach", "exec", "stop", "output", "data", "rm"})
 
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
@@ -57,6 +57,7 @@ COMMANDS: Final = {
     "exec": "Run another command in a run's container.",
     "stop": "End runs, with time to save their work.",
     "output": "Show or copy what a run wrote.",
+    "data": "Keep data for runs: add, list or remove it.",
     "rm": "Remove runs that have ended; their output stays.",
     "build": "Build and tag images.",
     "test": "Build missing images, then run the checks in containers.",

@@ -11,12 +11,12 @@ from dlimg.cli.arguments import add_private_engine, refuse_empty
 from dlimg.cli.printing import out, write_bytes
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
-from dlimg.engine.discover import PrivateEnginePolicy, find_engine
-from dlimg.errors import BadInput, NoEngine
+from dlimg.engine.discover import PrivateEnginePolicy
+from dlimg.errors import BadInput
 from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
-from dlimg.run.lifecycle import files_outside, output_size, running_engine, status_of
+from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, status_of
 from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
 from dlimg.run.modes import addresses
 from dlimg.run.names import parse_data, parse_port, parse_variable
@@ -139,21 +139,13 @@ def run(options: RunOptions, context: Context) -> int:
     if options.request.terminal and not sys.stdin.isatty():
         raise BadInput("--terminal: the input is no terminal", hint="leave it out")
     with engine_errors():
-        engine = _engine(options.private_engine, context)
+        engine = engine_for_runs(options.private_engine, context)
         start = create_run(options.request, options.matrix, engine, context)
         if options.request.detach:
             return _detach(start, engine, context)
         code = _in_foreground(start, engine, context)
         log_end(start, engine, context)
         return code
-
-
-def _engine(policy: PrivateEnginePolicy, context: Context) -> Engine:
-    """Return the running engine, without a message about it, or one that is started now."""
-    try:
-        return running_engine(context)
-    except NoEngine:
-        return find_engine(context, private=policy)
 
 
 def _detach(start: RunStart, engine: Engine, context: Context) -> int:

@@ -19,6 +19,7 @@ from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
+from dlimg.run.data_volume import find_data
 from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
 from dlimg.run.gpu_queue import gpu_numbers, lock_folder
 from dlimg.run.lifecycle import statuses
@@ -108,7 +109,7 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     choice = choose_image(wish, matrix, context)
     _refuse_mismatch(request, choice)
     image = locate_image(choice, engine, context)
-    data = tuple(_data(entry, context) for entry in request.data)
+    data = tuple(_data(entry, engine, context) for entry in request.data)
     gpus = gpu_numbers(decision.access, decision.machine, engine)
     if request.queue and not gpus:
         raise Negative("--queue: there is no GPU to wait for", hint="leave it out")
@@ -260,15 +261,18 @@ def _last_output(request: RunRequest) -> int:
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
-def _data(request: DataRequest, context: Context) -> RunData:
-    """Return the data of a request: a path or a run's output. Raises BadInput for neither."""
+def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
+    """Return the data of a request: a path, a run's output or stored data. Raises BadInput."""
     run = output_of(request.source)
     path = Path(find_record(str(run), context).output) if run else Path(request.source)
-    if not path.exists():
-        hint = "name a folder, a file or RUN/output"
-        raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
-    source = path.resolve()
-    return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
+    if path.exists():
+        source = path.resolve()
+        return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
+    stored = find_data(request.source, engine)
+    if stored:
+        return RunData(name=request.name, source=stored.volume, kind="volume")
+    hint = "name a folder, a file, RUN/output or what `dlimg data ls` lists"
+    raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
 
 
 def _decide(

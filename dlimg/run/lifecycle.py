@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.engine.discover import find_engine
+from dlimg.engine.discover import PrivateEnginePolicy, find_engine
+from dlimg.errors import NoEngine
 from dlimg.run.code_state import fingerprint
 from dlimg.run.container import ContainerState, container_state
 from dlimg.run.gpu_queue import holder_of, holders
@@ -30,6 +31,14 @@ _NO_RESULTS: Final = re.compile(
 def running_engine(context: Context) -> Engine:
     """Return the engine of the runs, without starting one and without messages about it."""
     return find_engine(replace(context, log=_ignore), private="join")
+
+
+def engine_for_runs(policy: PrivateEnginePolicy, context: Context) -> Engine:
+    """Return the running engine, without a message about it, or one that is started now."""
+    try:
+        return running_engine(context)
+    except NoEngine:
+        return find_engine(context, private=policy)
 
 
 def _ignore(_text: str) -> None:

@@ -402,3 +402,33 @@ def test_a_secret_in_the_command_is_warned_of(folder: Folder) -> None:
     ended = folder.run(command=("sh", "-c", "true", "--api-key=0123456789"))
     assert ended.returncode == 0
     assert "warning: the value of --api-key in the command looks like a secret" in ended.stderr
+
+
+def test_stored_data_is_kept_for_runs_and_not_removed_while_used(
+    folder: Folder, tmp_path: Path
+) -> None:
+    name = f"{folder.name}-d"
+    data = tmp_path / "digits"
+    data.mkdir()
+    (data / "a b").write_text("1")
+    added = folder.dlimg("data", "add", name, str(data))
+    assert added.returncode == 0, added.stderr
+    try:
+        script = "cat '/data/x/a b'; touch /data/x/new || echo refused"
+        ended = folder.shell(script, "--data", f"{name}:x")
+        assert ended.stdout == "1refused\n"
+        (row,) = [
+            row
+            for row in json.loads(folder.dlimg("data", "ls", "--format", "json").stdout)
+            if row["name"] == name
+        ]
+        assert (row["files"], row["size"], row["used_by"]) == (1, 1, [f"{folder.name}:1"])
+        refused = folder.dlimg("data", "rm", name)
+        assert refused.returncode == 1
+        assert f"{name} is used by {folder.name}:1" in refused.stderr
+        assert folder.dlimg("data", "add", name, str(data)).returncode == 2
+        assert folder.dlimg("rm", folder.name).returncode == 0
+    finally:
+        removed = folder.dlimg("data", "rm", name)
+    assert removed.returncode == 0, removed.stderr
+    assert folder.dlimg("data", "rm", name).returncode == 2

@@ -37,6 +37,7 @@ class FakeApi:
     changes: list[dict[str, Any]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
+    stored: list[Mapping[str, Any]] = field(default_factory=list)
     start_error: str = ""
 
     def inspect_image(self, name: str) -> Mapping[str, Any]:
@@ -80,6 +81,9 @@ class FakeApi:
             {"Id": number, "State": row["State"]["Status"]}
             for number, row in self.containers_by_id.items()
         ]
+
+    def volumes(self, **_filters: Any) -> Mapping[str, Any]:
+        return {"Volumes": self.stored}
 
     def diff(self, _container: str) -> list[dict[str, Any]]:
         return self.changes
