@@ -13,6 +13,7 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
+from dlimg.pipeline.run_print import print_run
 from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
@@ -20,17 +21,23 @@ from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, sta
 from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
 from dlimg.run.modes import addresses
 from dlimg.run.names import parse_data, parse_port, parse_variable
+from dlimg.run_formats.model import Format
+from dlimg.run_formats.write import FORMATS
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of `run`; an empty `matrix` is that of the folder, or dlimg's own."""
+    """The options of `run`; an empty `matrix` is that of the folder, or dlimg's own.
+
+    With `print_format` the run is written for another tool, and not started.
+    """
 
     matrix: str
     request: RunRequest
     private_engine: PrivateEnginePolicy
+    print_format: Format | None = None
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,6 +82,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a variable of this shell whose value only the run's memory gets",
     )
     parser.add_argument("--queue", action="store_true", help="wait for a free GPU, one for itself")
+    parser.add_argument(
+        "--print",
+        choices=FORMATS,
+        dest="print_format",
+        help="write the run for another tool on standard output, and start nothing",
+    )
     add_private_engine(parser)
     parser.add_argument(
         "cmd", nargs="*", metavar="CMD", help="the command (python train.py, or main.py)"
@@ -120,7 +133,12 @@ def options_of(arguments: Namespace) -> RunOptions:
         queue=arguments.queue,
     )
     policy: PrivateEnginePolicy = "refuse" if arguments.no_private_engine else "allow"
-    return RunOptions(matrix=arguments.matrix, request=request, private_engine=policy)
+    return RunOptions(
+        matrix=arguments.matrix,
+        request=request,
+        private_engine=policy,
+        print_format=arguments.print_format,
+    )
 
 
 def command_of(texts: list[str]) -> tuple[str, ...]:
@@ -135,7 +153,10 @@ def ports_of(texts: list[str]) -> tuple[PortMapping, ...]:
 
 
 def run(options: RunOptions, context: Context) -> int:
-    """Return the command's exit code; 0 for a run in the background."""
+    """Return the command's exit code; 0 for a run in the background, or a printed one."""
+    if options.print_format:
+        out(print_run(options.request, options.print_format, options.matrix, context))
+        return 0
     if options.request.terminal and not sys.stdin.isatty():
         raise BadInput("--terminal: the input is no terminal", hint="leave it out")
     with engine_errors():

@@ -218,6 +218,7 @@ def _choice(cells: Sequence[Cell], pick_context: PickContext, reason: str) -> Im
         names=tuple(names),
         cell=first.id,
         is_cuda=first.is_cuda,
+        driver=first.driver_floor.version if first.driver_floor else "",
         reason=f"{framework} {first.version}: {reason}",
     )
 

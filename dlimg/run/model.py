@@ -205,12 +205,14 @@ class RunRecord:
 class ImageChoice:
     """The image of a run: names to try in this order, and the cell that they belong to.
 
-    `cell` is empty for an image that the user names; `reason` says how it was chosen.
+    `cell` is empty for an image that the user names; `reason` says how it was chosen. `driver` is
+    the oldest NVIDIA driver that it runs with, empty for a CPU or where it is not known.
     """
 
     names: tuple[str, ...]
     cell: str = ""
     is_cuda: bool = False
+    driver: str = ""
     reason: str = ""
     notes: tuple[Problem, ...] = ()
 

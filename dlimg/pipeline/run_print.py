@@ -1,0 +1,165 @@
+"""From a request to a run that is written for another tool: no engine is asked, nothing starts."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from dlimg.context import Context
+from dlimg.errors import BadInput, Problem
+from dlimg.model import OCI_ARCHITECTURES, LocalMachine
+from dlimg.pipeline.pick import detect_machine
+from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_start import OUTPUT_FOLDER, check_request, default_command, run_name
+from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.run.model import (
+    CODE,
+    NO_GPU,
+    OUTPUT,
+    DataRequest,
+    GpuAccess,
+    ImageChoice,
+    Mount,
+    PortMapping,
+    RunName,
+    RunRequest,
+    RunSpec,
+)
+from dlimg.run.modes import JUPYTER_PORT, PUBLIC_KEY, SSH_PORT, has_jupyter, has_ssh, public_keys
+from dlimg.run.names import data_targets, output_of
+from dlimg.run.record import find_record
+from dlimg.run.secrets import visible_secrets
+from dlimg.run_formats.model import Format, PrintedRun
+from dlimg.run_formats.write import write_run
+
+# The formats whose tool uses the images and folders of this machine.
+_HERE: Final[frozenset[Format]] = frozenset(
+    {"docker", "podman", "compose", "devcontainer", "apptainer"}
+)
+
+
+def print_run(request: RunRequest, format_: Format, matrix: str, context: Context) -> str:
+    """Return the run in a format; log what the user should know. Raises BadInput and Negative."""
+    check_request(request)
+    _refuse_ours(request, format_)
+    mounts = _mounts(request, context)
+    _refuse_files(mounts, format_)
+    for warning in visible_secrets(request.command, request.variables, context.environment):
+        context.log(f"warning: {warning}")
+    machine = detect_machine()
+    gpu = _gpu(request, machine)
+    wish = ImageWish(
+        env=request.env,
+        mode=request.mode,
+        gpu=bool(gpu),
+        machine=machine if machine.gpus else None,
+        architecture=OCI_ARCHITECTURES.get(machine.arch, "amd64") if format_ in _HERE else "amd64",
+        folder=request.folder,
+    )
+    choice = choose_image(wish, matrix, context)
+    if not choice.names:
+        raise BadInput(f"{choice.cell} is not locked", hint=f"`dlimg lock {choice.cell}`")
+    for note in _notes(choice, format_):
+        context.log(f"note: {note}")
+    spec = _spec(request, choice.names[0], gpu, context)
+    spec = replace(spec, mounts=tuple(mounts))
+    run = PrintedRun(
+        spec=spec,
+        mode=request.mode,
+        secrets=request.secrets,
+        driver=choice.driver if gpu else "",
+    )
+    return write_run(run, format_)
+
+
+def _refuse_ours(request: RunRequest, format_: Format) -> None:
+    """Raise BadInput for what only runs of dlimg have."""
+    given = {"--queue": request.queue, "--detach": request.detach}
+    for option, is_given in given.items():
+        if is_given:
+            hint = "the other tool has its own way; leave it out"
+            raise BadInput(f"{option} does not go with --print {format_}", hint=hint)
+
+
+def _gpu(request: RunRequest, machine: LocalMachine) -> GpuAccess:
+    """Return the access in the tool's own way, or by the name of a device that the user gives."""
+    if request.device:
+        return GpuAccess(kind="cdi", devices=(request.device,))
+    if request.gpu == "gpu" or (request.gpu == "auto" and machine.gpus):
+        return GpuAccess(kind="gpus")
+    return NO_GPU
+
+
+def _notes(choice: ImageChoice, format_: Format) -> Iterator[str]:
+    yield f"{choice.names[0]} ({choice.reason})"
+    first, slash, _ = choice.names[0].partition("/")
+    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    if not has_host and format_ not in _HERE and choice.cell:
+        problem = Problem(
+            message="this image is in no registry, and the other machine cannot pull it",
+            hint=f"{REGISTRY} or {FILE} names a registry with it",
+        )
+        yield str(problem)
+
+
+def _mounts(request: RunRequest, context: Context) -> list[Mount]:
+    folder = request.folder.resolve()
+    output = Path(request.output).resolve() if request.output else folder / OUTPUT_FOLDER
+    mounts = [
+        Mount(kind="bind", source=str(folder), target=CODE),
+        Mount(kind="bind", source=str(output), target=OUTPUT),
+    ]
+    for entry in request.data:
+        mounts += _data_mounts(entry, context)
+    return mounts
+
+
+def _refuse_files(mounts: Sequence[Mount], format_: Format) -> None:
+    """Raise BadInput for a file as data of a tool that copies or claims folders."""
+    for mount in mounts:
+        if format_ not in _HERE and Path(mount.source).is_file():
+            message = f"{mount.source} is a file, and --print {format_} takes folders"
+            raise BadInput(message, where="--data", hint="name its folder")
+
+
+def _spec(request: RunRequest, image: str, gpu: GpuAccess, context: Context) -> RunSpec:
+    return RunSpec(
+        run=RunName(name=run_name(request), number=1),
+        image=image,
+        digest="",
+        command=request.command or default_command(request),
+        ports=(*_mode_ports(request), *request.ports),
+        variables={**_mode_variables(request, context), **request.variables},
+        gpu=gpu,
+        user=f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "",
+        stop_seconds=request.stop_seconds,
+        terminal=request.terminal,
+    )
+
+
+def _mode_ports(request: RunRequest) -> Iterator[PortMapping]:
+    """Yield the ports of the mode, each at the same number there."""
+    if has_jupyter(request.mode):
+        yield PortMapping(container=JUPYTER_PORT, host=JUPYTER_PORT)
+    if has_ssh(request.mode):
+        yield PortMapping(container=SSH_PORT, host=SSH_PORT)
+
+
+def _mode_variables(request: RunRequest, context: Context) -> dict[str, str]:
+    """Return the variables of the mode. Jupyter makes its token at its start and logs it."""
+    if not has_ssh(request.mode):
+        return {}
+    given = PUBLIC_KEY in request.variables or PUBLIC_KEY in request.secrets
+    key = {} if given else {PUBLIC_KEY: public_keys(context)}
+    return {"SSH_PORT": str(SSH_PORT), **key}
+
+
+def _data_mounts(request: DataRequest, context: Context) -> Sequence[Mount]:
+    run = output_of(request.source)
+    path = Path(find_record(str(run), context).output) if run else Path(request.source)
+    if not path.exists():
+        hint = "name a folder, a file or RUN/output; stored data is in this machine's engine alone"
+        raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
+    mount = Mount(kind="bind", source=str(path.resolve()), target="", read_only=True)
+    return [replace(mount, target=target) for target in data_targets(request.name)]

@@ -1,0 +1,1 @@
+"""A run written for other tools: from its specification to text. Pure."""

@@ -1,0 +1,32 @@
+"""All formats that a run can be written in, by name. Pure."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from dlimg.errors import BadInput
+from dlimg.run_formats.compose import compose_text
+from dlimg.run_formats.engines import apptainer_text, docker_text, podman_text
+from dlimg.run_formats.kubernetes import kubeflow_text, kubernetes_text
+from dlimg.run_formats.model import Format, PrintedRun
+
+_WRITERS: Final[Mapping[Format, Callable[[PrintedRun], str]]] = MappingProxyType(
+    {
+        "docker": docker_text,
+        "podman": podman_text,
+        "compose": compose_text,
+        "kubernetes": kubernetes_text,
+        "kubeflow": kubeflow_text,
+        "apptainer": apptainer_text,
+    }
+)
+FORMATS: Final = tuple(_WRITERS)
+
+
+def write_run(run: PrintedRun, format_: Format) -> str:
+    """Return the run in a format. Raises BadInput for what the format cannot say."""
+    texts = [*run.spec.command, *run.spec.variables.values()]
+    texts += [text for mount in run.spec.mounts for text in (mount.source, mount.target)]
+    if any("\0" in text for text in texts):
+        raise BadInput("a text with a null character is no argument of any command")
+    return _WRITERS[format_](run)

@@ -1,0 +1,18 @@
+# WANDB_API_KEY: taken from this shell, and shown by `docker inspect`; the formats
+# podman and compose keep secrets out of the container's configuration.
+mkdir -p /home/me/mnist/output
+docker run --rm --init \
+  --gpus all \
+  --shm-size 8g \
+  --stop-timeout 120 \
+  --user 1000:1000 \
+  --workdir /code \
+  --publish 127.0.0.1:6006:6006 \
+  --mount type=bind,source=/home/me/mnist,target=/code \
+  --mount type=bind,source=/home/me/mnist/output,target=/output \
+  --mount type=bind,source=/srv/digits,target=/data/digits,readonly \
+  --mount type=bind,source=/srv/digits,target=/input/digits,readonly \
+  --env OMP_NUM_THREADS=4 \
+  --env WANDB_API_KEY \
+  registry.example/team/pytorch:2.15.0-cuda13.2-cudnn9.26-py3.13-debian13 \
+  python train.py --epochs 3
