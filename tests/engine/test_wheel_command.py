@@ -124,28 +124,27 @@ def test_a_lock_takes_them_on_their_system(folder: Path) -> None:
 
 
 def test_a_lock_builds_what_its_family_names(folder: Path, tmp_path: Path) -> None:
-    text = (folder / "matrix.yaml").read_text()
+    text = (folder / "matrix.yaml").read_text().replace("[debian13, debian12]", "[debian13]")
+    text = text.replace("  debian12:", "  # debian12:")
     (tmp_path / "images").symlink_to(real_jax.ROOT / "images")
     (tmp_path / "matrix.yaml").write_text(text + "    build: [cliblike, purelike, wheellike]\n")
-    _, err = run(tmp_path, "lock", CELL)
+    _, err = run(tmp_path, "lock", "--check")
+    assert "all locks are current" in err, "such a lock may be missing"
+    _, err = run(tmp_path, "lock")
     assert "cliblike-2.0-cp313-cp313-linux_x86_64.whl (built) for Debian 13" in err
-    assert "wheellike of" in err
-    assert "is not built: the index has wheellike-1.0-py3-none-any.whl" in err
+    assert f"wheellike of {CELL} is not built: the index has wheellike-1.0-py3-none-any" in err
     path = tmp_path / f"locks/local/{CELL}.json"
     locked = {wheel["name"]: wheel for wheel in json.loads(path.read_text())["wheels"]}
     assert locked["cliblike"]["local"]
     assert locked["purelike"]["local"]
-    _, err = run(tmp_path, "lock", CELL)
+    _, err = run(tmp_path, "lock")
     assert "built" not in err, "a current lock asks no engine"
     _, err = run(tmp_path, "lock", "--check", code=1)
-    assert "wheellike is to be built, and no image needs it" not in err, "not all locks exist"
+    assert "wheellike is to be built, and no image needs it" in err
     # On another machine the lock may be there and its wheels not.
     shutil.rmtree(tmp_path / "state")
-    _, err = run(tmp_path, "lock", CELL)
+    _, err = run(tmp_path, "lock")
     assert "cliblike-2.0-cp313-cp313-linux_x86_64.whl (built)" in err
-    run(tmp_path, "lock", "*debian12")
-    _, err = run(tmp_path, "lock", "--check", code=1)
-    assert "wheellike is to be built, and no image needs it" in err
 
 
 def test_what_does_not_build_says_why(folder: Path) -> None:
