@@ -141,7 +141,10 @@ def old_engine(engine: Engine, project: Tiny, tmp_path: Path) -> Mapping[str, st
     program.write_text(OLD_DOCKER.format(python=sys.executable, docker=str(engine.docker)))
     program.chmod(0o755)
     environment = {**project.environment("both"), **engine.environment}
-    environment["DOCKER_HOST"] = engine.host
+    # Under another address it is not known as dlimg's own, which comes with its own client.
+    socket = tmp_path / "engine.sock"
+    socket.symlink_to(engine.host.removeprefix("unix://"))
+    environment["DOCKER_HOST"] = f"unix://{socket}"
     environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
     return environment
 
