@@ -1,11 +1,14 @@
 """`dlimg pick`: the tags that run on a GPU and driver, and why the others do not."""
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from dlimg.atomic_write import atomic_write
 from dlimg.cli.arguments import add_format, refuse_empty
@@ -38,6 +41,8 @@ from dlimg.units import counted
 
 PAGE: Final = Path("docs/pick.md")
 TABLE_BEGIN: Final = "<!-- table: written by `dlimg pick --table` -->"
+# A family or a package, perhaps with extras, and a specifier.
+FAMILY: Final = re.compile(r"([^\[\s=<>!~]+)(?:\[[^\]]*\])?\s*([=<>!~].*)?")
 TABLE_END: Final = "<!-- end of the table -->"
 
 
@@ -47,6 +52,7 @@ class PickOptions:
 
     matrix: str
     family: str
+    versions: str
     gpus: tuple[str, ...]
     driver: str
     python: str
@@ -57,7 +63,12 @@ class PickOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("family", nargs="?", metavar="FAMILY", help="of this family only")
+    parser.add_argument(
+        "family",
+        nargs="?",
+        metavar="FAMILY[==VERSION]",
+        help="of this family or framework only, and of these versions: torch==2.9.0, 'jax>=0.11'",
+    )
     parser.add_argument(
         "--gpu",
         action="append",
@@ -85,9 +96,11 @@ def options_of(arguments: Namespace) -> PickOptions:
     refuse_empty(arguments, ("driver", "python"))
     if arguments.family == "":
         raise BadInput("an empty name of a family", hint="name one, or leave it out for all")
+    family, versions = split_family(arguments.family or "")
     return PickOptions(
         matrix=arguments.matrix,
-        family=arguments.family or "",
+        family=family,
+        versions=versions,
         gpus=tuple(arguments.gpu),
         driver=arguments.driver or "",
         python=arguments.python or "",
@@ -96,6 +109,17 @@ def options_of(arguments: Namespace) -> PickOptions:
         table=arguments.table,
         format=arguments.format,
     )
+
+
+def split_family(text: str) -> tuple[str, str]:
+    """Return the name and the specifier of `torch==2.9.0`; no specifier is an empty text."""
+    match = FAMILY.fullmatch(text.strip())
+    name, versions = match.groups(default="") if match else (text, "")
+    try:
+        return name, str(SpecifierSet(versions))
+    except InvalidSpecifier:
+        hint = "write it as pip does: torch==2.9.0, 'jax>=0.11,<0.13'"
+        raise BadInput(f"not a specifier of versions: {versions}", hint=hint) from None
 
 
 def run(options: PickOptions, context: Context) -> int:
@@ -158,6 +182,7 @@ def _request(options: PickOptions, facts: Facts) -> PickRequest:
         driver=parse_driver(options.driver) if options.driver else "",
         python=parse_python(facts, options.python) if options.python else "",
         family=options.family,
+        versions=options.versions,
     )
 
 
@@ -214,3 +239,5 @@ def _print(
         context.log(report.nothing_text(picked, request))
         for change in advice:
             context.log(f"  {report.advice_text(change, name)}")
+        if request.versions and not picked.rejections:
+            context.log(report.other_release_text(request))

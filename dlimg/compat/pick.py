@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from packaging.specifiers import SpecifierSet
+
 from dlimg.compat.combination import Combination, combination_of
 from dlimg.compat.rule_engine import RuleEngine
 from dlimg.compat.rule_result import RuleResult, refusals, refuse, warn
@@ -25,13 +27,15 @@ Reasons: TypeAlias = tuple[tuple[GpuFact | None, tuple[RuleResult, ...]], ...]
 class PickRequest:
     """A user's hardware and wishes; an empty field is no wish.
 
-    `without_gpu` asks for CPU images. `arch` is the CPU architecture of the host (`x86_64`).
+    `versions` is a specifier such as `==2.9.0`, for the family's framework. `without_gpu` asks for
+    CPU images. `arch` is the CPU architecture of the host (`x86_64`).
     """
 
     gpus: tuple[GpuFact, ...] = ()
     driver: str = ""
     python: str = ""
     family: str = ""
+    versions: str = ""
     arch: str = ""
     without_gpu: bool = False
 
@@ -126,6 +130,8 @@ def is_requested(cell: Cell, request: PickRequest) -> bool:
     if request.family and cell.family != request.family:
         return False
     if request.python and cell.python != request.python:
+        return False
+    if not SpecifierSet(request.versions).contains(cell.version, prereleases=True):
         return False
     if request.without_gpu:
         return cell.accelerator == CPU
@@ -251,6 +257,7 @@ def advise(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> tuple[
         _newer_driver(catalog, request, engine),
         *_one_gpu(catalog, request, engine),
         _another_python(catalog, request, engine),
+        _another_version(catalog, request, engine),
         _another_family(catalog, request, engine),
         _no_gpu(catalog, request, engine),
     ]
@@ -289,9 +296,16 @@ def _another_python(catalog: Catalog, request: PickRequest, engine: RuleEngine) 
     return Advice(change=f"take Python {cell.python}", cell=cell) if cell else None
 
 
+def _another_version(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Advice | None:
+    cell = _best(catalog, replace(request, versions=""), engine) if request.versions else None
+    return Advice(change=f"take {cell.package} {cell.version}", cell=cell) if cell else None
+
+
 def _another_family(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Advice | None:
-    cell = _best(catalog, replace(request, family=""), engine) if request.family else None
-    return Advice(change=f"take {cell.family}", cell=cell) if cell else None
+    everywhere = replace(request, family="", versions="")
+    cell = _best(catalog, everywhere, engine) if request.family else None
+    is_other = cell and cell.family != request.family
+    return Advice(change=f"take {cell.family}", cell=cell) if cell and is_other else None
 
 
 def _best(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Cell | None:

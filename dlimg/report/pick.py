@@ -31,7 +31,7 @@ def request_text(wish: PickRequest) -> str:
     parts += ["no GPU"] if wish.without_gpu else []
     parts += [f"driver {wish.driver}"] if wish.driver else []
     parts += [f"Python {wish.python}"] if wish.python else []
-    parts += [wish.family] if wish.family else []
+    parts += [f"{wish.family}{wish.versions}"] if wish.family else []
     return ", ".join(part for part in parts if part)
 
 
@@ -82,6 +82,14 @@ def _code(fit: PickMatch) -> str:
     return f"{names}, compiled at the first start" if fit.match == PTX else f"{names} code"
 
 
+def other_release_text(wish: PickRequest) -> str:
+    """Return how to get an image of a release that the matrix does not have."""
+    name = f"{wish.family}{wish.versions}"
+    return (
+        f"  add it to a matrix of yours: `dlimg why '{name}'` says with what, `dlimg add` adds it"
+    )
+
+
 def nothing_text(picked: PickResult, wish: PickRequest) -> str:
     """Return the message that no image runs; it names architectures if those are the reason."""
     rules = {rejection.reason.rule for rejection in picked.rejections}
@@ -95,6 +103,8 @@ def nothing_text(picked: PickResult, wish: PickRequest) -> str:
         return (
             f"No image in this matrix runs on that machine: it has none for {' and '.join(archs)}"
         )
+    if wish.versions and not picked.rejections:
+        return f"No image in this matrix has {wish.family}{wish.versions}"
     return "No image in this matrix runs on that machine"
 
 
@@ -146,6 +156,7 @@ def pick_json(
             "driver": wish.driver or None,
             "python": wish.python or None,
             "family": wish.family or None,
+            "versions": wish.versions or None,
             "without_gpu": wish.without_gpu,
         },
         "runs": [_fit_json(fit, wish, name, tested) for fit in picked.matches],

@@ -548,3 +548,27 @@ def test_what_has_no_lock_comes_last() -> None:
                 CATALOG.is_locked(f.cell.id) for f in result.matches if f.cell.family == family
             ]
             assert locked == sorted(locked, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [("torch==2.13.0", {"2.13.0"}), ("pytorch<2.10", {"2.9.1", "2.7.1", "2.0.1"})],
+)
+def test_of_a_framework_only_the_versions_that_are_named(name: str, versions: set[str]) -> None:
+    code, out, _ = ran(name, "--format", "json")
+    answer = json.loads(out)
+    tags = {entry["image"].partition(":")[2] for entry in answer["runs"]}
+    assert code == 0
+    assert {tag.partition("-")[0] for tag in tags if tag} == versions
+    assert answer["asked"]["family"] == "pytorch"
+
+
+def test_a_version_without_an_image_has_the_nearest_and_the_way_to_add_it() -> None:
+    code, _, err = ran("torch==2.9.0")
+    assert code == 1
+    assert "No image in this matrix has pytorch==2.9.0" in err
+    assert "take torch 2.15.0: then dlimg/pytorch:2.15.0" in err
+    assert "`dlimg why 'pytorch==2.9.0'`" in err
+    code, _, err = ran("torch=2")
+    assert code == 2
+    assert "not a specifier of versions: =2" in err
