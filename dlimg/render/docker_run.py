@@ -9,6 +9,8 @@ from dlimg.render.image_config import NOTEBOOK_PORT
 
 # PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
 SHARED_MEMORY: Final = "8g"
+# Docker's 10 seconds are too few for a training that writes a checkpoint.
+STOP_SECONDS: Final = 120
 
 
 def docker_run(
@@ -24,7 +26,8 @@ def docker_run(
         argv.append("-it")
     if cell.is_cuda:
         argv += ["--gpus", "all"]
-    argv += ["--shm-size", SHARED_MEMORY, "--user", "$(id -u):$(id -g)"]
+    argv += ["--shm-size", SHARED_MEMORY, "--stop-timeout", str(STOP_SECONDS)]
+    argv += ["--user", "$(id -u):$(id -g)"]
     argv += ["-v", "$PWD:/code", "-v", "$PWD/data:/data", "-v", "$PWD/output:/output"]
     if cell.flavour is Flavour.WORKSPACE:
         argv += ["-p", f"127.0.0.1:{NOTEBOOK_PORT}:{NOTEBOOK_PORT}"]

@@ -20,13 +20,14 @@ WORKDIR: Final = "/code"
 SHELL: Final = ("/bin/bash", "-euo", "pipefail", "-c")
 ENTRYPOINT: Final = ("/usr/bin/tini", "-s", "--", "dlimg-entrypoint")
 NOTEBOOK_PORT: Final = 8888
+# Of the mode `ssh`, unless root runs it.
+SSH_PORT: Final = 2222
 # Where hosts such as Google's mount NVIDIA's driver, without the loader's cache. The command's
 # folder comes last: the image's own commands are the first.
 DRIVER_COMMANDS: Final = "/usr/local/nvidia/bin"
 DRIVER_LIBRARIES: Final = "/usr/local/nvidia/lib64"
-# Address, browser and folder are settings in /etc/jupyter, which every command of Jupyter reads.
-# The port is Jupyter's default, so JUPYTER_PORT can change it.
-JUPYTER: Final = ("jupyter", "lab")
+# A mode of the entry point.
+JUPYTER: Final = ("jupyter",)
 HEALTHCHECK: Final = MappingProxyType(
     {
         "Test": ["CMD", "/usr/local/bin/dlimg-healthcheck"],
@@ -97,7 +98,6 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
     """Return the config of the cell's image, without the base's."""
     is_notebook = cell.flavour is Flavour.WORKSPACE
     variables = image_environment(cell).values()
-    notebook = (f"{NOTEBOOK_PORT}/tcp",) if is_notebook else ()
     return ImageConfig(
         env=tuple(f"{variable.name}={variable.value}" for variable in variables),
         labels=dict(labels),
@@ -105,10 +105,16 @@ def image_config(cell: Cell, labels: Mapping[str, str]) -> ImageConfig:
         user=cell.user.numbers,
         entrypoint=ENTRYPOINT,
         cmd=JUPYTER if is_notebook else ("bash",),
-        exposed=tuple(sorted({*notebook, *cell.additions.ports})),
+        exposed=exposed_ports(cell),
         shell=SHELL,
         healthcheck=dict(HEALTHCHECK) if is_notebook else {},
     )
+
+
+def exposed_ports(cell: Cell) -> tuple[str, ...]:
+    """Return the ports that an image may serve: those of its modes, and the matrix's."""
+    modes = {NOTEBOOK_PORT, SSH_PORT} if cell.flavour is Flavour.WORKSPACE else set()
+    return tuple(sorted({*(f"{port}/tcp" for port in modes), *cell.additions.ports}))
 
 
 def affected_program(name: str, framework: Framework = NO_FRAMEWORK) -> str:

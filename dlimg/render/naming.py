@@ -5,6 +5,8 @@ from typing import Final
 
 from dlimg.document.versions import minor
 from dlimg.model import CUDNN_PACKAGES, OLD_FLAVOURS, Cell, Flavour, Lock
+from dlimg.render.devcontainer import LABEL as DEVCONTAINER_LABEL
+from dlimg.render.devcontainer import devcontainer_metadata
 
 
 def cudnn_version(lock: Lock) -> str:
@@ -60,6 +62,7 @@ def cell_labels(cell: Cell, lock: Lock) -> dict[str, str]:
     known.
     """
     labels = {
+        DEVCONTAINER_LABEL: devcontainer_metadata(cell),
         "io.dlimg.accelerator": cell.accelerator,
         "io.dlimg.cell": cell.id,
         "io.dlimg.cuda": cuda_version(cell),

@@ -151,7 +151,7 @@ def test_actual_and_expected_config_are_equal() -> None:
     config = started(WORKSPACE, config_of(WORKSPACE))
     assert config["actual"] == config["expected"]
     assert config["expected"]["Entrypoint"] == ["/usr/bin/tini", "-s", "--", "dlimg-entrypoint"]
-    assert config["expected"]["ExposedPorts"] == ["8888/tcp"]
+    assert config["expected"]["ExposedPorts"] == ["2222/tcp", "8888/tcp"]
     assert config["expected"]["Volumes"] is None
     environment = config["expected"]["Env"]
     assert isinstance(environment, dict)

@@ -55,7 +55,7 @@ def test_ports_are_in_the_config() -> None:
     text = rendered(cell)
     assert "\nEXPOSE 53/udp\nEXPOSE 8000\n" in text
     workspace = with_additions(Additions(ports=("8000/tcp",)), Flavour.WORKSPACE)
-    assert image_config(workspace, {}).exposed == ("8000/tcp", "8888/tcp")
+    assert image_config(workspace, {}).exposed == ("2222/tcp", "8000/tcp", "8888/tcp")
     assert "\nEXPOSE 8000\nEXPOSE 8888\n" in rendered(workspace)
 
 

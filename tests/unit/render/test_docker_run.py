@@ -24,6 +24,7 @@ def test_the_docker_run_line_has_the_options_of_its_image(
     line = " ".join(docker_run(samples.cell(accelerator=accelerator, flavour=flavour), "a/b:c"))
     assert there in line
     assert not_there not in line
+    assert "--stop-timeout 120" in line
     assert "$PWD:/code" in line
     assert "$PWD/data:/data" in line
     assert "$PWD/output:/output" in line
