@@ -39,8 +39,8 @@ from dlimg.render.image_config import cuda_home
 from dlimg.render.layout import (
     COMMAND,
     COMMANDS,
-    LAYOUT_FILES,
     cell_files,
+    layout_files,
     layout_links,
     packages_folder,
 )
@@ -126,7 +126,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
 def _system_commands(cell: Cell) -> frozenset[str]:
     """Names of the commands that the system stage puts into `/usr/local/bin`."""
     links = [link.path for link in layout_links(cell.python, interpreter_path(cell))]
-    paths = [*links, *(file.path for file in LAYOUT_FILES)]
+    paths = [*links, *(file.path for file in layout_files(cell.flavour))]
     return _commands(paths)
 
 

@@ -29,7 +29,7 @@ COMMON: Final = "common"
 CHECKS: Final = "*.py"
 # The folder of a user's own checks, beside those of the project in a container.
 OWN: Final = "own/checks"
-WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL)
+WITH_COMPILER: Final = (Flavour.COMPILE, Flavour.DEVEL, Flavour.WORKSPACE)
 # A folder under `images` that has one of these is a family's.
 _FAMILY_MARKS: Final = ("*/checks", "*/Dockerfile.j2")
 # Names appear in reports and file names; modules must be importable.

@@ -32,14 +32,21 @@ from dlimg.render.layout import (
     COMMANDS,
     DPKG_SETTINGS,
     HOME_FOLDERS,
-    LAYOUT_FILES,
     cell_files,
     constraints,
+    layout_files,
     layout_links,
     packages_folder,
     requirements,
 )
 from dlimg.render.naming import cell_labels, former_tags, repository_name, tag
+
+# To live in: by ssh and in terminals, with code from elsewhere. sshd's account is made by sysusers,
+# which would else bring all of systemd.
+WORKSPACE_PACKAGES: Final = (
+    *("curl", "git", "less", "nano", "openssh-server", "rsync", "systemd-standalone-sysusers"),
+    "tmux",
+)
 
 LAYOUT_FOLDER: Final = "_layout"
 LAYOUT: Final = f"{LAYOUT_FOLDER}/Dockerfile.j2"
@@ -170,7 +177,7 @@ def template_context(cell: Cell, lock: Lock) -> dict[str, object]:
         "epoch": EPOCH,
         "home_folders": HOME_FOLDERS,
         "labels": [f"{name}={quoted(value)}" for name, value in config.labels.items()],
-        "layout_files": list(LAYOUT_FILES),
+        "layout_files": list(layout_files(cell.flavour)),
         "layout_links": list(layout_links(cell.python, interpreter_path(cell))),
         "local_wheels": lock.local,
         "shared_paths": lock.shared_paths,
@@ -232,12 +239,14 @@ def system_packages(cell: Cell) -> list[str]:
     if not cell.managed_python:
         # Debian and Ubuntu take these out of Python: `venv` has no pip, `dbm` no GNU without them.
         names += ["python3", "python3-gdbm", f"python{cell.python}-venv"]
-    if cell.flavour in {Flavour.COMPILE, Flavour.DEVEL}:
+    if cell.flavour is not Flavour.RUNTIME:
         names.append("g++")
         if not cell.managed_python:
             names.append("libpython3-dev")
     if cell.flavour is Flavour.DEVEL:
         names.append("make")
+    if cell.flavour is Flavour.WORKSPACE:
+        names += WORKSPACE_PACKAGES
     return sorted({*names, *cell.additions.apt})
 
 

@@ -115,8 +115,19 @@ JUPYTER_SETTINGS: Final = CellFile(
 # dpkg reads this one while packages are installed, so it is copied first.
 DPKG_SETTINGS: Final = LayoutFile(template="dpkg.cfg", path="/etc/dpkg/dpkg.cfg.d/dlimg")
 
-LAYOUT_FILES: Final = (
+
+def _script(template: str, path: str) -> LayoutFile:
+    return LayoutFile(template=template, path=path, mode=PROGRAM_MODE)
+
+
+_EVERY_FLAVOUR: Final = (
     LayoutFile(template="entrypoint.sh", path="/usr/local/bin/dlimg-entrypoint", mode=PROGRAM_MODE),
+    _script("mode.sh", f"{PROGRAMS}/mode"),
+    _script("named-overlays.sh", f"{PROGRAMS}/named-overlays"),
+    _script("reset.sh", "/usr/local/bin/dlimg-reset"),
+    _script("run_one.py", "/usr/local/bin/dlimg-run-one"),
+    _script("explain_refusal.py", f"{PROGRAMS}/explain_refusal.py"),
+    _script("uv.sh", f"{PROGRAMS}/uv"),
     LayoutFile(
         template="healthcheck.py", path="/usr/local/bin/dlimg-healthcheck", mode=PROGRAM_MODE
     ),
@@ -136,6 +147,20 @@ LAYOUT_FILES: Final = (
     LayoutFile(template="start.pth", path=f"{LIBRARY}/dlimg_start.pth"),
     LayoutFile(template="start.py", path=f"{LIBRARY}/dlimg_start.py"),
 )
+_WORKSPACE: Final = (
+    _script("serve.py", f"{PROGRAMS}/serve"),
+    LayoutFile(template="serve_jobs.py", path=f"{PROGRAMS}/serve_jobs.py"),
+    LayoutFile(template="serve_jupyter.py", path=f"{PROGRAMS}/serve_jupyter.py"),
+    LayoutFile(template="serve_kernels.py", path=f"{PROGRAMS}/serve_kernels.py"),
+    LayoutFile(template="serve_ssh.py", path=f"{PROGRAMS}/serve_ssh.py"),
+    _script("jupyter.sh", "/usr/local/bin/dlimg-jupyter"),
+    _script("ssh.sh", "/usr/local/bin/dlimg-ssh"),
+)
+
+
+def layout_files(flavour: Flavour) -> tuple[LayoutFile, ...]:
+    """Return the files of the system stage; servers are the workspace's alone."""
+    return (*_EVERY_FLAVOUR, *(_WORKSPACE if flavour is Flavour.WORKSPACE else ()))
 
 
 def layout_links(python: str, interpreter: str) -> tuple[LayoutLink, ...]:

@@ -22,10 +22,10 @@ from dlimg.render.layout import (
     COMMANDS,
     DPKG_SETTINGS,
     HOME_FOLDERS,
-    LAYOUT_FILES,
     PLAIN_MODE,
     PROGRAM_MODE,
     cell_files,
+    layout_files,
     layout_links,
     packages_folder,
 )
@@ -85,7 +85,7 @@ def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node]) -> str:
 
 def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[Node]:
     known = template_context(cell, lock)
-    for file in (DPKG_SETTINGS, *LAYOUT_FILES):
+    for file in (DPKG_SETTINGS, *layout_files(cell.flavour)):
         text = templates.get_template(f"_layout/{file.template}").render(known)
         yield _file(file.path, file.mode, text.encode())
     for cell_file in cell_files(cell, lock):

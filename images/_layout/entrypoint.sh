@@ -47,4 +47,14 @@ case $PATH in
     *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;
 esac
 
+# What uv refuses is explained also where a host has brought uv: this link comes first.
+for uv in /usr/local/bin/uv /usr/bin/uv; do
+    if [ -x "$uv" ] && [ ! -e "$DLIMG_OVERLAY/bin/uv" ]; then
+        ln -s /usr/local/lib/dlimg/uv "$DLIMG_OVERLAY/bin/uv" 2>/dev/null
+    fi
+done
+
+case ${1-} in
+    jupyter | ssh | both | check | info) exec /usr/local/lib/dlimg/mode "$@" ;;
+esac
 exec "$@"

@@ -11,6 +11,7 @@ import socket
 import sys
 
 SECONDS = 5
+SERVE = "/usr/local/lib/dlimg/serve"
 ANY_ADDRESS = ("0.0.0.0", "::", "", "*")  # noqa: S104  # of a server that listens everywhere
 SERVERS = {"lab", "notebook", "server", "nbclassic", "labhub", "singleuser"}
 
@@ -21,17 +22,26 @@ def read(path: str) -> str:
 
 
 def server() -> str:
-    """Return the pid of the entry point's process if it is a Jupyter server."""
+    """Return the pid of the Jupyter server that is the entry point's process or a mode's."""
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
-            words = read(f"/proc/{process}/cmdline").split("\0")
-            parent = read(f"/proc/{process}/stat").rpartition(")")[2].split()[1]
-            starter = read(f"/proc/{parent}/comm").strip()
+            if is_server(read(f"/proc/{process}/cmdline").split("\0")) and is_command(process):
+                return process
         except OSError:
             continue  # it has ended
-        if starter == "tini" and is_server(words):
-            return process
     return ""
+
+
+def is_command(process: str) -> bool:
+    """Return whether the entry point has become this process, or the mode that started it."""
+    above = parent(process)
+    if SERVE in read(f"/proc/{above}/cmdline").split("\0"):
+        above = parent(above)
+    return read(f"/proc/{above}/comm").strip() == "tini"
+
+
+def parent(process: str) -> str:
+    return read(f"/proc/{process}/stat").rpartition(")")[2].split()[1]
 
 
 def is_server(words: list[str]) -> bool:

@@ -1,11 +1,14 @@
 #!/bin/sh
-# dlimg-overlay FOLDER: makes FOLDER an environment to install into, or updates it for this image.
-# Its packages come before those of images built on this one, and those before this image's. Other
-# folders are refused. Files are replaced atomically, because several Pythons may start at once.
+# dlimg-overlay FOLDER [NAME]: makes FOLDER an environment to install into, or updates it for this
+# image. Its packages come before those of images built on this one, and those before this image's.
+# One with a name stands on the image alone. Other folders are refused. Files are replaced
+# atomically, because several Pythons may start at once.
 set -eu
+case ${1:-} in '' | -*) exec /usr/local/lib/dlimg/named-overlays "$@" ;; esac
 PATH=/usr/bin:/bin
 
 folder=$1
+name=${2:-$(sed -n 's/^name = //p' "$folder/pyvenv.cfg" 2>/dev/null || true)}
 interpreter=$(readlink -f /usr/local/lib/dlimg/python)
 python=$(basename "$interpreter")
 packages=$folder/lib/$python/site-packages
@@ -39,11 +42,21 @@ if ! is_ours; then
 fi
 [ -d "$folder" ] || is_new=yes
 mkdir -p "$folder"
-printf 'home = %s\ninclude-system-site-packages = false\nversion = %s\nmade-by = dlimg\n' \
-    "${interpreter%/*}" "${python#python}" | write "$folder/pyvenv.cfg"
+{
+    printf 'home = %s\ninclude-system-site-packages = false\nversion = %s\nmade-by = dlimg\n' \
+        "${interpreter%/*}" "${python#python}"
+    [ -z "$name" ] || echo "name = $name"
+} | write "$folder/pyvenv.cfg"
 mkdir -p "$folder/bin" "$packages"
+
+# What this user has installed is not below an environment with a name, what came with an image is.
+is_below() {
+    [ "$1" != "$folder" ] || return 1
+    [ -z "$name" ] || [ "$1" = /opt/env ] || [ -e "$1/.dlimg-tagged" ] || [ ! -w "$1/pyvenv.cfg" ]
+}
+
 for below in {{ cell.user.overlay }} /opt/env; do
-    [ "$below" = "$folder" ] || echo "import site; site.addsitedir('$below/lib/$python/site-packages')"
+    is_below "$below" && echo "import site; site.addsitedir('$below/lib/$python/site-packages')"
 done | write "$packages/dlimg.pth"
 [ -e "$folder/pip.conf" ] || write "$folder/pip.conf" </opt/env/pip.conf
 
@@ -72,6 +85,15 @@ for image in /usr/local/lib/dlimg/packages/*/; do
         basename "$image" | write "$packages/dlimg.image"
     fi
 done
+
+# The link explains what uv refuses; uv itself lies beside.
+if [ -f "$folder/bin/uv" ] && [ ! -L "$folder/bin/uv" ]; then
+    mkdir -p "$folder/lib/dlimg"
+    mv -f "$folder/bin/uv" "$folder/lib/dlimg/uv"
+    link /usr/local/lib/dlimg/uv "$folder/bin/uv"
+elif [ ! -e "$folder/bin/uv" ]; then
+    rm -rf "$folder/lib/dlimg"
+fi
 
 # Last: the environment is usable once these links exist.
 link "$interpreter" "$folder/bin/python"

@@ -6,7 +6,8 @@ while IFS='=' read -r dlimg_name dlimg_value; do
     esac
 done </etc/dlimg/environment
 unset dlimg_name dlimg_value
-export PATH="$DLIMG_OVERLAY/bin:/opt/env/bin:${CUDA_HOME:+$CUDA_HOME/bin:}$PATH"
+# In sessions of `dlimg-ssh` it is the container's own.
+export PATH="${DLIMG_PATH:-$DLIMG_OVERLAY/bin:/opt/env/bin:${CUDA_HOME:+$CUDA_HOME/bin:}$PATH}"
 
 . /usr/local/lib/dlimg/limit-threads
 limit_threads

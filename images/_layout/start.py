@@ -8,13 +8,14 @@ not stop Python.
 import os
 import site
 import sys
-from _collections_abc import Iterable, Iterator, MutableMapping
+from _collections_abc import Callable, Iterable, Iterator, MutableMapping
 
 IMAGE = "/opt/env"
 IMAGE_HOME = "{{ cell.user.home }}"
 MOUNTS = "/proc/self/mounts"
 ENVIRONMENT = "/etc/dlimg/environment"
 PACKAGES = "/usr/local/lib/dlimg/packages"
+SCRIPTS = "/usr/local/lib/dlimg"
 OVERLAY_COMMAND = "/usr/local/bin/dlimg-overlay"
 # It chooses the environment, as for every `python` outside of an environment.
 PYTHON = "/usr/local/bin/python3"
@@ -175,6 +176,18 @@ def watch_pip(_: object, prefix: str = sys.prefix) -> None:
     atexit.register(finish)
 
 
+def explain_refusals(_: object, prefix: str = sys.prefix) -> None:
+    """Let pip explain why it keeps the versions of the image's framework."""
+    if is_pip(sys.orig_argv) and is_of_image(prefix):
+        sys.path.insert(0, SCRIPTS)
+        try:
+            import explain_refusal
+
+            explain_refusal.watch_pip(pip_arguments(sys.orig_argv))
+        finally:
+            sys.path.remove(SCRIPTS)
+
+
 def has_driver(environment: MutableMapping[str, str], root: str = "/") -> bool:
     """Return whether NVIDIA's driver is there: a device file, and its library."""
     return has_device(root) and has_library(environment, root)
@@ -308,7 +321,19 @@ def is_plain_python() -> bool:
 def is_pip(arguments: list[str]) -> bool:
     """Return whether this looks like `python -m pip ...` or `python .../bin/pip ...`."""
     names = [word.rpartition("/")[2] for word in arguments[1:5]]
-    return any(name == "-mpip" or name.partition(".")[0] in ("pip", "pip3") for name in names)
+    return any(map(is_name_of_pip, names))
+
+
+def is_name_of_pip(name: str) -> bool:
+    return name == "-mpip" or name.partition(".")[0] in ("pip", "pip3")
+
+
+def pip_arguments(arguments: list[str]) -> list[str]:
+    """Return what follows pip on a command line."""
+    for at, word in enumerate(arguments[1:5], 2):
+        if is_name_of_pip(word.rpartition("/")[2]):
+            return arguments[at:]
+    return []
 
 
 def update(overlay: str) -> None:
@@ -323,7 +348,7 @@ def packages_of(prefix: str) -> str:
 
 
 # Independent steps: each sets what depends on the machine or the kind of session.
-STEPS = (
+STEPS: list[Callable[[MutableMapping[str, str]], None]] = [
     choose_environment,
     search_image,
     set_home,
@@ -334,13 +359,15 @@ STEPS = (
     set_without_gpu,
     complete_overlay,
     watch_pip,
-)
+    explain_refusals,
+]
 
 
 def main() -> None:
-    """Do all steps."""
-    for step in STEPS:
+    """Do all steps, once: site comes here by each way that leads to the image's packages."""
+    while STEPS:
+        step = STEPS.pop(0)
         try:
             step(os.environ)
-        except (OSError, ValueError):
+        except (ImportError, OSError, ValueError):
             continue

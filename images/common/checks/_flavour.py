@@ -1,5 +1,6 @@
 """Checks of the flavour's tools, such as compilers and Jupyter."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,19 +8,28 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+OF_WORKSPACE = ("curl", "git", "less", "nano", "rsync", "sshd", "tmux")
+
 
 def mismatches(expected: Mapping[str, str], installed: Mapping[str, str]) -> list[str]:
     """Return the missing tools of the flavour."""
     flavour = expected.get("flavour", "")
     missing = []
-    if flavour in ("compile", "devel"):
+    if flavour in ("compile", "devel", "workspace"):
         headers = Path(sysconfig.get_paths()["include"], "Python.h")
         if not (shutil.which("cc") or shutil.which("gcc")):
             missing.append(f"flavour: {flavour} promises a C compiler, and none is on the PATH")
         if not headers.exists():
             missing.append(f"flavour: {flavour} promises Python's headers, but no {headers}")
-    if flavour == "workspace" and "jupyterlab" not in installed:
-        missing.append("flavour: workspace promises jupyterlab, and it is not installed")
+    if flavour == "workspace":
+        if "jupyterlab" not in installed:
+            missing.append("flavour: workspace promises jupyterlab, and it is not installed")
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+        missing += [
+            f"flavour: workspace promises {program}, and it is not on the PATH"
+            for program in OF_WORKSPACE
+            if not shutil.which(program, path=path)
+        ]
     return [*missing, *compiler_mismatches(flavour, expected.get("cuda", ""), cuda_compiler())]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.render.dockerfile import load_templates
-from dlimg.render.layout import LAYOUT_FILES, cell_files
+from dlimg.render.layout import cell_files, layout_files
 from dlimg.render.layout_tree import layout_tree, tree_text
 from tests.support import samples
 from tests.support.check_scripts import FAILED, IMAGES, NOT_RUN, code_of
@@ -472,7 +472,7 @@ def test_a_cache_in_another_format_is_told_of() -> None:
 def test_the_layout_holds_every_file_that_templates_and_lock_make() -> None:
     cell, lock = samples.cell(), samples.lock()
     nodes = {node.path: node for node in layout_tree(cell, lock, load_templates(files_in(IMAGES)))}
-    for file in LAYOUT_FILES:
+    for file in layout_files(cell.flavour):
         text = (IMAGES / "_layout" / file.template).read_text()
         node = nodes[file.path.removeprefix("/")]
         assert (node.kind, node.mode) == ("file", file.mode)

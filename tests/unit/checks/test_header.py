@@ -194,7 +194,7 @@ def test_a_wrong_header_is_refused(text: str, where: str, message: str, hint: st
 
 def compiled(family: str, flavour: Flavour = Flavour.RUNTIME) -> tuple[str, ...]:
     """XLA needs no compiler of the image's, PyTorch's does."""
-    has_compiler = flavour in (Flavour.COMPILE, Flavour.DEVEL)
+    has_compiler = flavour is not Flavour.RUNTIME
     return ("compiled_step",) if has_compiler or family != "pytorch" else ()
 
 

@@ -181,7 +181,7 @@ def test_errors_do_not_stop_the_start_of_python(
         raise PermissionError(13, "no")
 
     done: list[object] = []
-    monkeypatch.setattr(start, "STEPS", (fails, done.append))
+    monkeypatch.setattr(start, "STEPS", [fails, done.append])
     start.main()
     assert len(done) == 1
     assert capfd.readouterr() == ("", "")

@@ -1,5 +1,6 @@
 """Dockerfiles and labels: what every one of them has, what a field adds, how templates fail."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -83,14 +84,15 @@ def test_a_dockerfile_stands_on_its_own(environment: jinja2.Environment, cell: C
         ["UV_PYTHON_INSTALL_MIRROR"] if cell.managed_python else []
     )
     assert "# syntax" not in text
-    assert "://" not in text
+    # The layout's scripts name addresses, the build asks none.
+    assert "://" not in text.replace(stage(text, "files"), "")
     assert not re.search(r"\{\{|\{%", text)
     bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM ")]
     assert set(bases) <= {cell.os.image, "scratch", "system", "tool"}
 
 
 def test_scripts_are_in_it_as_they_are(environment: jinja2.Environment) -> None:
-    text = drawn(environment, samples.cell())
+    text = drawn(environment, samples.cell(flavour=Flavour.WORKSPACE))
     files = [path for path in LAYOUT.iterdir() if path.is_file() and path.suffix != ".j2"]
     assert len(files) >= 5
     for path in files:
@@ -130,9 +132,11 @@ def test_local_wheels_come_from_a_named_context(environment: jinja2.Environment)
 
 def test_cells_of_one_system_share_its_stages(environment: jinja2.Environment) -> None:
     first = drawn(environment, samples.cell("pytorch", accelerator="cuda13.2"))
-    second = drawn(environment, samples.cell("jax", "0.12.0.1", flavour=Flavour.WORKSPACE))
+    second = drawn(environment, samples.cell("jax", "0.12.0.1"))
+    third = drawn(environment, samples.cell("jax", "0.12.0.1", flavour=Flavour.WORKSPACE))
     for name in ("tool", "files", "system"):
         assert stage(first, name) == stage(second, name)
+        assert stage(third, name) == stage(drawn(environment, CELLS["workspace"]), name)
     assert stage(first, "system") != stage(drawn(environment, CELLS["compile"]), "system")
 
 
@@ -145,8 +149,9 @@ def test_each_field_of_the_matrix_adds_its_lines(
     assert ("NVIDIA_VISIBLE_DEVICES=all" in text) == cell.is_cuda
     assert ("    CUDA_HOME=/opt/env/lib/python/site-packages/nvidia/cu13\n" in text) == devel
     assert ("/nvidia/cu13/bin:/usr/local/sbin" in text) == devel
-    assert ("EXPOSE 8888" in text) == (cell.flavour is Flavour.WORKSPACE)
-    assert ('CMD ["jupyter", "lab"' in text) == (cell.flavour is Flavour.WORKSPACE)
+    assert ("EXPOSE 2222\nEXPOSE 8888" in text) == (cell.flavour is Flavour.WORKSPACE)
+    assert ('CMD ["jupyter"]' in text) == (cell.flavour is Flavour.WORKSPACE)
+    assert ("/usr/local/lib/dlimg/serve\n" in text) == (cell.flavour is Flavour.WORKSPACE)
     assert ("uv python install" in text) == bool(cell.managed_python)
     python = "/opt/python/current/bin/python3.12" if cell.managed_python else "/usr/bin/python"
     assert f"\n{python}" in stage(text, "system")
@@ -157,7 +162,13 @@ def test_each_field_of_the_matrix_adds_its_lines(
     ("cell", "expected"),
     [
         ("runtime", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
-        ("workspace", "ca-certificates python3 python3-gdbm python3.13-venv tini"),
+        (
+            "workspace",
+            (
+                "ca-certificates curl g++ git less libpython3-dev nano openssh-server python3 "
+                "python3-gdbm python3.13-venv rsync systemd-standalone-sysusers tini tmux"
+            ),
+        ),
         ("compile", "ca-certificates g++ libpython3-dev python3 python3-gdbm python3.11-venv tini"),
         (
             "devel",
@@ -232,6 +243,7 @@ def test_labels_say_every_axis() -> None:
     lock = samples.lock(wheels=(samples.wheel("nvidia-cudnn-cu13", "9.26.0.51"), samples.wheel()))
     result = cell_labels(cell, lock)
     assert list(result) == sorted(result)
+    assert json.loads(result.pop("devcontainer.metadata"))
     assert result == {
         "io.dlimg.accelerator": "cuda13.2",
         "io.dlimg.cell": "pytorch-2.15.0-cuda13.2-py3.13-debian13-compile",
