@@ -80,6 +80,13 @@ def test_any_user_may_install(
     assert outcome.stdout.split() == [f"{folder}/lib/python3.13/site-packages/greeting.py"] * 3
 
 
+def test_pip_ends_where_no_environment_can_be_made(layout_image: LayoutImage) -> None:
+    """It started itself again for ever."""
+    no_command = ("-v", "/dev/null:/usr/local/bin/dlimg-overlay:ro")
+    script = "rc=0; timeout 60 /home/user/env/bin/python -m pip --version || rc=$?; echo $rc"
+    assert says(layout_image, script, "--user", "12345", *no_command).splitlines()[-1] == "0"
+
+
 def test_pythons_that_start_at_once_share_one_environment(layout_image: LayoutImage) -> None:
     script = (
         "for number in 1 2 3 4 5 6 7 8; do "

@@ -184,6 +184,8 @@ def test_errors_do_not_stop_the_start_of_python(
     monkeypatch.setattr(start, "STEPS", [fails, done.append])
     start.main()
     assert len(done) == 1
+    start.main()  # as when `.pth` files name the folder twice
+    assert len(done) == 1
     assert capfd.readouterr() == ("", "")
 
 
