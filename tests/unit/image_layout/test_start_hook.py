@@ -198,3 +198,23 @@ def test_an_environment_that_is_no_image_s_is_left_alone(tmp_path: Path) -> None
     start.watch_pip(variables, str(tmp_path))
     assert variables == {}
     assert [path.name for path in tmp_path.iterdir()] == ["pyvenv.cfg"]
+
+
+def test_what_is_mounted_below_the_images_home_is_linked_into_another(tmp_path: Path) -> None:
+    home, own = tmp_path / "home/user", tmp_path / "tmp/home-5"
+    points = (".cache/huggingface", ".cache/huggingface/hub", ".aws", "env", "env/lib", "a b")
+    for name in points:
+        (home / name).mkdir(parents=True, exist_ok=True)
+    own.mkdir(parents=True)
+    (own / ".aws").mkdir()
+    table = "".join(f"/dev/a {home}/{name} ext4 rw 0 0\n" for name in points[:-1])
+    table += (
+        f"proc /proc proc rw 0 0\n/dev/a {home} ext4 rw 0 0\n/dev/a {tmp_path}/home/user2/x e r\n"
+    )
+    (tmp_path / "mounts").write_text(table)
+    for _ in range(2):
+        start.link_mounts(str(own), str(home), str(tmp_path / "mounts"))
+    assert (own / ".cache/huggingface").readlink() == home / ".cache/huggingface"
+    assert not (own / ".aws").is_symlink()
+    assert sorted(path.name for path in own.iterdir()) == [".aws", ".cache"]
+    assert not (home / ".cache/huggingface/hub").is_symlink()
