@@ -18,8 +18,9 @@ SHARED = ("-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-load
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / "requirements"
 ACTIONLINT = LOCKS / "actionlint"
+DEVCONTAINERS = LOCKS / "devcontainers"
 FAST = "not engine and not gpu and not slow"
-USUAL = "not slow and not sabotage"
+USUAL = "not slow and not sabotage and (not hosts or usual)"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
@@ -90,6 +91,15 @@ def sabotage(session: nox.Session) -> None:
     """Run all rows of the tables of sabotages; `nox -s tests` runs some of each kind."""
     prepare(session, "tests")
     session.run("pytest", *SHARED, "-m", "sabotage", *session.posargs)
+
+
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """Start images as hosts do, with the real command of Dev Containers; needs Node.js."""
+    prepare(session, "tests")
+    npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
+    session.run(*npm, external=True)
+    session.run("pytest", *SHARED, "-m", "hosts", *session.posargs)
 
 
 @nox.session
