@@ -12,7 +12,6 @@ export USER LOGNAME
 
 # Links what is mounted below the image's home, such as a model cache, into another home.
 link_mounts() {
-    image_home={{ cell.user.home }}
     while read -r _ mount _; do
         case $mount in
             "$image_home"/env | "$image_home"/env/*) continue ;;
@@ -23,12 +22,15 @@ link_mounts() {
     done </proc/self/mounts
 }
 
-# A user without a home, or with one on a read-only disk, gets one under /tmp.
+# A user without a home, or with one on a read-only disk, gets the image's or one under /tmp.
+image_home={{ cell.user.home }}
 if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
-    HOME=/tmp/home-$user_id
-    mkdir -p -m 700 "$HOME" 2>/dev/null
-    export HOME
-    link_mounts
+    export HOME="$image_home"
+    if [ ! -w "$HOME" ]; then
+        HOME=/tmp/home-$user_id
+        mkdir -p -m 700 "$HOME" 2>/dev/null
+        link_mounts
+    fi
 fi
 
 limit_threads

@@ -72,14 +72,17 @@ def set_home(environment: MutableMapping[str, str]) -> None:
     if home not in ("/", "~") and os.access(home, os.W_OK):
         return
     user = os.geteuid()
-    own = f"/tmp/home-{user}"  # noqa: S108 - as the entry point
-    if not os.path.exists(own):
-        os.mkdir(own, mode=0o700)
-    if os.stat(own).st_uid == user:
-        environment["HOME"] = own
+    own = IMAGE_HOME
+    if not os.access(own, os.W_OK):  # a cluster's empty volume may be writable
+        own = f"/tmp/home-{user}"  # noqa: S108 - as the entry point
+        if not os.path.exists(own):
+            os.mkdir(own, mode=0o700)
+        if os.stat(own).st_uid != user:
+            return
         link_mounts(own)
-        for name in ("USER", "LOGNAME"):
-            environment.setdefault(name, str(user))
+    environment["HOME"] = own
+    for name in ("USER", "LOGNAME"):
+        environment.setdefault(name, str(user))
 
 
 def load_host_driver(environment: MutableMapping[str, str], root: str = "/") -> None:

@@ -46,9 +46,10 @@ def faults_on_kubernetes(engine: Engine, image: str) -> list[str]:
         faults.append(f"the kubelet refuses the user {user!r}: it is no number")
     with started(engine, image, *WAIT, options=POD) as container:
         faults += session_faults(container.sh)
-        written = container.sh("touch ~/x /tmp/x && id -u && id -G")
-        if written.stdout.split() != [PODS_USER, "0", PODS_GROUP]:
-            faults.append(f"home or /tmp cannot be written to: {written.stderr}")
+        home = "import pathlib; p = pathlib.Path.home() / 'x'; p.touch(); print(p)"
+        written = container.sh(f'touch /tmp/x; id -u; id -G; python -c "{home}"')
+        if written.stdout.split() != [PODS_USER, "0", PODS_GROUP, "/home/user/x"]:
+            faults.append(f"the pod's volumes are not used: {written.stdout}{written.stderr}")
     return faults
 
 

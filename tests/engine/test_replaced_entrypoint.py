@@ -87,6 +87,12 @@ def test_pip_ends_where_no_environment_can_be_made(layout_image: LayoutImage) ->
     assert says(layout_image, script, "--user", "12345", *no_command).splitlines()[-1] == "0"
 
 
+@pytest.mark.parametrize("command", ["pip --version", "python -m pip --version"])
+def test_pip_starts_where_nothing_can_be_written(layout_image: LayoutImage, command: str) -> None:
+    options = ("--read-only", "--user", "12345")
+    assert "from /opt/env/lib/python3.13" in layout_image.says(f"timeout 60 {command}", *options)
+
+
 def test_pythons_that_start_at_once_share_one_environment(layout_image: LayoutImage) -> None:
     script = (
         "for number in 1 2 3 4 5 6 7 8; do "

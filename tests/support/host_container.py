@@ -84,12 +84,15 @@ def spoilt(engine: Engine, image: str, *instructions: str) -> Iterator[str]:
     argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", "--tag", name]
     user = docker(engine, "inspect", "--format", "{{.Config.User}}", image).stdout.strip()
     is_user = any(instruction.startswith("USER ") for instruction in instructions)
-    lines = [f"FROM {image}", "USER 0", *instructions, *([] if is_user else [f"USER {user}"])]
-    run_checked([*argv, "-"], env=engine.environment, stdin="\n".join(lines) + "\n", timeout=300)
+    # BuildKit looks for a digest at a registry, for a name in the engine.
+    docker(engine, "tag", image, f"{name}:whole")
+    lines = [f"FROM {name}:whole", "USER 0", *instructions, *([] if is_user else [f"USER {user}"])]
     try:
+        text = "\n".join(lines) + "\n"
+        run_checked([*argv, "-"], env=engine.environment, stdin=text, timeout=300)
         yield name
     finally:
-        docker(engine, "rmi", "--force", name)
+        docker(engine, "rmi", "--force", name, f"{name}:whole")
 
 
 @contextlib.contextmanager

@@ -218,3 +218,16 @@ def test_what_is_mounted_below_the_images_home_is_linked_into_another(tmp_path: 
     assert not (own / ".aws").is_symlink()
     assert sorted(path.name for path in own.iterdir()) == [".aws", ".cache"]
     assert not (home / ".cache/huggingface/hub").is_symlink()
+
+
+def test_each_step_is_done_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def fail(_: object) -> None:
+        done.append("first")
+        raise OSError
+
+    monkeypatch.setattr(start, "STEPS", [fail, lambda _: done.append("second")])
+    start.main()
+    start.main()
+    assert done == ["first", "second"]
