@@ -23,7 +23,7 @@ from dlimg.engine.client import Engine
 from tests.support.host_container import (
     HostContainer,
     SshKey,
-    docker,
+    group_volume,
     mirrors,
     named_volume,
     new_key,
@@ -109,9 +109,7 @@ PUBLISHED = ("--publish", "127.0.0.1::8888")
 @contextlib.contextmanager
 def pod(engine: Engine, image: str, *more: str) -> Iterator[HostContainer]:
     """A notebook's pod: the image's user and command, an empty volume over the home, fsGroup."""
-    with named_volume(engine) as home:
-        group = ("--volume", f"{home}:/volume", "--user", "0", "--entrypoint", "/bin/sh")
-        docker(engine, "run", "--rm", *group, image, "-c", "chgrp 100 /volume; chmod 2775 /volume")
+    with group_volume(engine, image, 100) as home:
         volume = ("--volume", f"{home}:/home/jovyan:nocopy", "--group-add", "100")
         with started(engine, image, options=(*volume, *PUBLISHED, *more)) as container:
             yield container

@@ -78,6 +78,17 @@ def named_volume(engine: Engine) -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def group_volume(engine: Engine, image: str, group: int) -> Iterator[str]:
+    """An empty volume as clusters make it for `fsGroup`: root's, and writable for this group."""
+    with named_volume(engine) as name:
+        options = ("--rm", "--volume", f"{name}:/volume", "--user", "0", "--entrypoint", "/bin/sh")
+        script = f"chgrp {group} /volume && chmod 2775 /volume"
+        result = docker(engine, "run", *options, image, "-c", script)
+        assert result.returncode == 0, result.stderr
+        yield name
+
+
+@contextlib.contextmanager
 def spoilt(engine: Engine, image: str, *instructions: str) -> Iterator[str]:
     """An image that is made of this one by instructions of a Dockerfile."""
     name = f"dlimg-test-host-{secrets.token_hex(4)}"

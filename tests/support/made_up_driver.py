@@ -13,8 +13,9 @@ def made_up_driver(folder: Path, *names: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names or (CUDA, MANAGEMENT):
         library = folder / name
-        command = ["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", str(library), str(SOURCE)]
-        subprocess.run(command, check=True, timeout=60)
+        # The loader knows a loaded library by this name, whatever its path is.
+        options = ["-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{name}"]
+        subprocess.run(["gcc", *options, "-o", str(library), str(SOURCE)], check=True, timeout=60)
     return folder
 
 
