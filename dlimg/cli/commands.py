@@ -29,7 +29,9 @@ WITHOUT_PROJECT: Final = frozenset(
 )
 
 # Commands of runs: they look for a matrix themselves, or need none.
-OF_RUNS: Final = frozenset({"run", "ps", "logs", "attach", "exec", "stop", "output", "data", "rm"})
+OF_RUNS: Final = frozenset(
+    {"run", "new", "up", "down", "ps", "logs", "attach", "exec", "stop", "output", "data", "rm"}
+)
 
 # Each command with what it does, in the order of the help. Its module has the same name.
 COMMANDS: Final = {
@@ -51,6 +53,9 @@ COMMANDS: Final = {
     "render": "Write the Dockerfile of each locked cell.",
     "plan": "Show what would be built, as data.",
     "run": "Run a folder's command in an image, with its data, output and a GPU.",
+    "new": "Start a folder with a project file for runs.",
+    "up": "Run the project of this folder, and follow it.",
+    "down": "End the runs of this folder's project.",
     "ps": "List runs, and how each ended.",
     "logs": "Show the output of a run, also as it comes.",
     "attach": "Go on with a run as if it had been started here.",

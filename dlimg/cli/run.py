@@ -14,6 +14,7 @@ from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
 from dlimg.pipeline.run_print import print_run
+from dlimg.pipeline.run_project import request_in
 from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
@@ -135,7 +136,7 @@ def options_of(arguments: Namespace) -> RunOptions:
     policy: PrivateEnginePolicy = "refuse" if arguments.no_private_engine else "allow"
     return RunOptions(
         matrix=arguments.matrix,
-        request=request,
+        request=request_in(request),
         private_engine=policy,
         print_format=arguments.print_format,
     )

@@ -16,6 +16,7 @@ from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_layer import layered_image
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
@@ -109,6 +110,8 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     choice = choose_image(wish, matrix, context)
     _refuse_mismatch(request, choice)
     image = locate_image(choice, engine, context)
+    if request.layer:
+        image = with_layer(request, image, engine, context)
     data = tuple(_data(entry, engine, context) for entry in request.data)
     gpus = gpu_numbers(decision.access, decision.machine, engine)
     if request.queue and not gpus:
@@ -199,6 +202,14 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
     if located:
         return located
     raise _no_image(choice)
+
+
+def with_layer(
+    request: RunRequest, image: LocatedImage, engine: Engine, context: Context
+) -> LocatedImage:
+    """Return the image with the project's packages and setup on top."""
+    name = layered_image(request.layer, image.name, request.folder, engine, context)
+    return _in_engine(name, engine) or image
 
 
 def _no_image(choice: ImageChoice) -> Negative:

@@ -57,6 +57,21 @@ class PortMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectLayer:
+    """What a project adds to an image: packages of PyPI and the distribution, lines for a shell."""
+
+    packages: tuple[str, ...] = ()
+    apt: tuple[str, ...] = ()
+    setup: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.packages or self.apt or self.setup)
+
+
+NO_LAYER: Final = ProjectLayer()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """What the user asks for; empty fields are decided by dlimg.
 
@@ -80,6 +95,7 @@ class RunRequest:
     terminal: bool = False
     queue: bool = False
     stop_seconds: int = STOP_SECONDS
+    layer: ProjectLayer = NO_LAYER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

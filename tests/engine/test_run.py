@@ -432,3 +432,52 @@ def test_stored_data_is_kept_for_runs_and_not_removed_while_used(
         removed = folder.dlimg("data", "rm", name)
     assert removed.returncode == 0, removed.stderr
     assert folder.dlimg("data", "rm", name).returncode == 2
+
+
+def test_a_projects_packages_are_locked_and_added_once(folder: Folder, engine: Engine) -> None:
+    (folder.path / "dlimg.yaml").write_text(
+        f"name: {folder.name}\nimage: {folder.image}\ngpu: false\n"
+        "command: python -c 'import iniconfig, six; print(iniconfig.__file__)'; cat /marker\n"
+        "packages: [iniconfig]\nsetup: echo '$set up' >/marker\n"
+    )
+    variables = {**folder.variables}
+    try:
+        first = dlimg("run", cwd=folder.path, variables=variables)
+        assert first.returncode == 0, first.stderr
+        assert first.stdout.splitlines()[1] == "$set up"
+        assert "adding to" in first.stderr
+        lock = (folder.path / "dlimg.lock").read_text()
+        (entry,) = json.loads(lock)["images"].values()
+        assert [package["name"] for package in entry["locked"]] == ["iniconfig"]
+        second = dlimg("up", cwd=folder.path, variables=variables)
+        assert second.returncode == 0, second.stderr
+        assert second.stdout == first.stdout
+        assert "adding to" not in second.stderr
+        assert (folder.path / "dlimg.lock").read_text() == lock
+    finally:
+        image = folder.status(1)["image"]
+        for number in (1, 2):
+            folder.dlimg("rm", "--force", f"{folder.name}:{number}")
+        engine.sdk.images.remove(image, force=True)
+
+
+def test_a_project_goes_up_and_down(folder: Folder) -> None:
+    (folder.path / "dlimg.yaml").write_text(
+        f"name: {folder.name}\nenv: {folder.image}\ngpu: auto\n"
+        "command: trap 'echo saved; exit 0' TERM; echo up; while :; do sleep .1; done\n"
+    )
+    assert dlimg("up", "-d", cwd=folder.path, variables=folder.variables).returncode == 0
+    again = dlimg("up", "-d", cwd=folder.path, variables=folder.variables)
+    assert f"{folder.name}:1 runs already" in again.stderr
+    assert dlimg("down", cwd=folder.path, variables=folder.variables).returncode == 0
+    assert folder.dlimg("logs", folder.name, "--no-times").stdout == "up\nsaved\n"
+    assert folder.status(1)["exit_code"] == 0
+
+
+def test_a_wrong_project_file_is_refused_with_its_line(folder: Folder) -> None:
+    (folder.path / "dlimg.yaml").write_text("gpu: auto\ncomand: x\n")
+    for command in ("run", "up", "down"):
+        ended = dlimg(command, cwd=folder.path, variables=folder.variables)
+        assert ended.returncode == 2
+        assert "dlimg.yaml:2: unknown key 'comand'" in ended.stderr
+        assert "did you mean 'command'?" in ended.stderr

@@ -1,0 +1,95 @@
+"""`dlimg up`: runs the project of this folder and follows it; Ctrl-C detaches."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlimg.cli.arguments import add_private_engine
+from dlimg.cli.printing import write_bytes
+from dlimg.context import Context
+from dlimg.engine.client import Engine, engine_errors
+from dlimg.engine.discover import PrivateEnginePolicy
+from dlimg.errors import BadInput
+from dlimg.pipeline.run_project import read_project_file
+from dlimg.pipeline.run_start import create_run, run_name
+from dlimg.report.run import detached_text, end_lines
+from dlimg.run import launch
+from dlimg.run.follow import LogRequest, log_lines
+from dlimg.run.lifecycle import engine_for_runs, output_size, status_of, statuses
+from dlimg.run.model import RunRequest, RunStatus
+from dlimg.run.modes import addresses
+from dlimg.run.project_file import FILE, with_project
+from dlimg.run.secrets import Masker, values_to_mask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """The options of `up`."""
+
+    matrix: str
+    request: RunRequest
+    private_engine: PrivateEnginePolicy
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-d", "--detach", action="store_true", help="start it and return")
+    add_private_engine(parser)
+
+
+def options_of(arguments: Namespace) -> UpOptions:
+    project = read_project_file(Path.cwd())
+    if project is None:
+        hint = "`dlimg new NAME` makes one; `dlimg run` needs none"
+        raise BadInput(f"there is no {FILE} here", hint=hint)
+    request = RunRequest(folder=Path.cwd(), detach=arguments.detach)
+    return UpOptions(
+        matrix=arguments.matrix,
+        request=with_project(request, project),
+        private_engine="refuse" if arguments.no_private_engine else "allow",
+    )
+
+
+def run(options: UpOptions, context: Context) -> int:
+    """Return the exit code of a command that ended while it was followed, else 0."""
+    with engine_errors():
+        engine = engine_for_runs(options.private_engine, context)
+        status = _running(options.request, engine, context) or _start(options, engine, context)
+        return 0 if options.request.detach else _follow(status, engine, context)
+
+
+def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus | None:
+    """Return the project's run that is there already, and log that."""
+    name, live = run_name(request), {"starting", "running", "waiting"}
+    found = [s for s in statuses(engine, context) if s.record.run.name == name and s.state in live]
+    if found:
+        context.log(f"{found[-1].record.run} runs already; `dlimg down` ends it")
+        return found[-1]
+    return None
+
+
+def _start(options: UpOptions, engine: Engine, context: Context) -> RunStatus:
+    start = create_run(options.request, options.matrix, engine, context)
+    launch.start(start.record, start.hidden, engine)
+    status = status_of(start.record, engine, context)
+    for line in addresses(start.record.mode, status.ports, start.hidden, start.spec.user):
+        context.log(line)
+    return status
+
+
+def _follow(status: RunStatus, engine: Engine, context: Context) -> int:
+    record = status.record
+    context.log(f"following {record.run}; Ctrl-C detaches, `dlimg down` ends it")
+    masker = Masker(values_to_mask(record, "running", engine))
+    request = LogRequest(follow=True, tail=None, times=False)
+    try:
+        for line in log_lines(record.container, request, engine):
+            write_bytes(masker(line), "out")
+    except KeyboardInterrupt:
+        context.log(detached_text(record))
+        return 0
+    finally:
+        write_bytes(masker.end(), "out")
+    record = status_of(record, engine, context).record
+    for text in end_lines(record, output_size(record.output)):
+        context.log(text)
+    return record.exit_code or 0

@@ -1,0 +1,97 @@
+"""Projects of runs: a new folder with `dlimg.yaml`, and reading that file."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dlimg.context import Context
+from dlimg.errors import BadInput, Negative
+from dlimg.host.process import run
+from dlimg.run.model import RunRequest
+from dlimg.run.names import name_from
+from dlimg.run.project_file import FILE, ProjectFile, parse_project, with_project
+
+TEMPLATES: Final = ("pytorch", "tensorflow", "jax", "notebook")
+_FILES: Final = Path(__file__).parents[1] / "project_files/new"
+_GIT_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRunProject:
+    """The wish for a new project: its folder, a template, and a repository to begin with."""
+
+    folder: Path
+    template: str
+    git_url: str = ""
+
+
+def read_project_file(folder: Path) -> ProjectFile | None:
+    """Return the project of a folder, or None without one. Raises BadInput."""
+    path = folder / FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"it cannot be read: {error}", where=FILE) from error
+    return parse_project(text)
+
+
+def request_in(request: RunRequest) -> RunRequest:
+    """Return the request with the values of its folder's project, if there is one."""
+    project = read_project_file(request.folder)
+    return with_project(request, project) if project else request
+
+
+def start_run_project(wish: NewRunProject, context: Context) -> tuple[str, ...]:
+    """Make the folder and return the names of the new files. Raises BadInput or Negative."""
+    if wish.folder.exists() and any(wish.folder.iterdir()):
+        raise BadInput(f"{wish.folder} exists and is not empty", hint="name another folder")
+    if wish.git_url:
+        _clone(wish, context)
+    texts = new_files(name_from(wish.folder.name), wish.template)
+    if wish.git_url:
+        texts = {name: text for name, text in texts.items() if name not in _SAMPLES}
+    written = []
+    for name, text in texts.items():
+        path = wish.folder / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(name)
+    return tuple(written)
+
+
+_SAMPLES: Final = frozenset({"train.py", "start.ipynb"})
+
+
+def new_files(name: str, template: str) -> dict[str, str]:
+    """Return the files of a new project by path."""
+    is_notebook = template == "notebook"
+    work = "mode: jupyter" if is_notebook else "command: python train.py"
+    project = (_FILES / "dlimg.yaml.txt").read_text(encoding="utf-8")
+    values = {"NAME": name, "IMAGE": "jax" if is_notebook else template, "WORK": work}
+    for word, value in values.items():
+        project = project.replace(word, value, 1)
+    sample = "start.ipynb" if is_notebook else "train.py"
+    source = f"{sample}.txt" if is_notebook else f"train_{template}.py.txt"
+    return {
+        FILE: project,
+        ".dlimgignore": (_FILES / "dlimgignore.txt").read_text(encoding="utf-8"),
+        ".dlimg/schema.json": (_FILES / "schema.json").read_text(encoding="utf-8"),
+        sample: (_FILES / source).read_text(encoding="utf-8"),
+    }
+
+
+def _clone(wish: NewRunProject, context: Context) -> None:
+    if wish.git_url.startswith("-"):
+        raise BadInput(f"{wish.git_url!r} is no address of a repository", where="--from")
+    existed = wish.folder.exists()
+    environment = {**context.environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    argv = ["git", "clone", "--quiet", "--", wish.git_url, str(wish.folder)]
+    outcome = run(argv, env=environment, timeout=_GIT_SECONDS)
+    if outcome.returncode != 0:
+        if not existed:
+            shutil.rmtree(wish.folder, ignore_errors=True)
+        raise Negative(f"git does not clone {wish.git_url}: {outcome.tail}", where="--from")

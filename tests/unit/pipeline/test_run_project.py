@@ -1,0 +1,136 @@
+"""New projects of runs, and the layers of their packages."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dlimg.context import Context
+from dlimg.errors import BadInput, Negative
+from dlimg.pipeline.run_layer import (
+    LayerBase,
+    LockedPackage,
+    layer_dockerfile,
+    parse_report,
+    read_lock_file,
+    resolve_dockerfile,
+)
+from dlimg.pipeline.run_project import (
+    TEMPLATES,
+    NewRunProject,
+    new_files,
+    read_project_file,
+    start_run_project,
+)
+from dlimg.run.model import ProjectLayer
+
+BASE = LayerBase(name="dlimg/jax:1", digest="sha256:1", user="1000:100", kind="jax")
+TQDM = LockedPackage(name="tqdm", version="4.67", sha256="ab")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context.of({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}, print)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_each_template_is_a_project_that_can_be_read(
+    template: str, tmp_path: Path, context: Context
+) -> None:
+    folder = tmp_path / "my project 你好"
+    written = start_run_project(NewRunProject(folder=folder, template=template), context)
+    assert all((folder / name).is_file() for name in written)
+    project = read_project_file(folder)
+    assert project
+    assert project.name == "my-project-你好"
+    assert not project.layer
+    if template == "notebook":
+        assert project.mode == "jupyter"
+        assert json.loads((folder / "start.ipynb").read_text())["nbformat"] == 4
+    else:
+        assert project.image == template
+        assert project.command == ("sh", "-c", "python train.py")
+        ast.parse((folder / "train.py").read_text())
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_every_line_that_is_commented_out_is_right(template: str, tmp_path: Path) -> None:
+    lines = new_files("x", template)["dlimg.yaml"].splitlines()
+    shown = [line.removeprefix("# ") for line in lines if not line.startswith("# yaml-language")]
+    text = "\n".join(shown).replace("../mnist", "/data")
+    (tmp_path / "dlimg.yaml").write_text(text)
+    project = read_project_file(tmp_path)
+    assert project
+    assert project.layer.packages == ("tqdm",)
+    assert project.stop_seconds == 120
+
+
+def test_a_folder_with_files_is_not_touched(tmp_path: Path, context: Context) -> None:
+    (tmp_path / "train.py").write_text("mine")
+    with pytest.raises(BadInput, match="is not empty"):
+        start_run_project(NewRunProject(folder=tmp_path, template="jax"), context)
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+def test_a_project_begins_with_a_repository(tmp_path: Path, context: Context) -> None:
+    source = tmp_path / "source"
+    git = ["git", "-C", str(source), "-c", "user.name=x", "-c", "user.email=x@x"]
+    subprocess.run(["git", "init", "-q", str(source)], check=True)
+    (source / "model.py").write_text("import jax\n")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    wish = NewRunProject(folder=tmp_path / "new", template="jax", git_url=str(source))
+    assert "train.py" not in start_run_project(wish, context)
+    assert (tmp_path / "new/model.py").exists()
+    assert read_project_file(tmp_path / "new")
+    missing = NewRunProject(folder=tmp_path / "no", template="jax", git_url=f"{source}-none")
+    with pytest.raises(Negative, match="git does not clone"):
+        start_run_project(missing, context)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_folder_without_a_project_has_none(tmp_path: Path) -> None:
+    assert read_project_file(tmp_path) is None
+    (tmp_path / "dlimg.yaml").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_project_file(tmp_path)
+
+
+def test_a_layer_installs_exactly_what_is_locked_and_ends_as_the_images_user() -> None:
+    layer = ProjectLayer(packages=("tqdm",), apt=("ffmpeg",), setup=("echo $HOME 'x'",))
+    text = layer_dockerfile(layer, BASE, [TQDM])
+    assert text.startswith("FROM dlimg/jax:1\n")
+    assert "tqdm==4.67 --hash=sha256:ab" in text
+    assert "--require-hashes" in text
+    assert "apt-get install -qq --yes --no-install-recommends ffmpeg" in text
+    assert "echo $HOME 'x'" in text
+    assert text.endswith("USER 1000:100\n")
+
+
+def test_a_layer_has_only_the_steps_that_it_needs() -> None:
+    assert layer_dockerfile(ProjectLayer(), BASE, []) == "FROM dlimg/jax:1\nUSER 1000:100\n"
+
+
+def test_the_images_own_pip_resolves_packages() -> None:
+    text = resolve_dockerfile(ProjectLayer(packages=("tqdm>4", "rich")), BASE)
+    assert "\ntqdm>4\nrich\n" in text
+    assert "pip install --dry-run" in text
+
+
+def test_a_lock_is_made_of_pips_report() -> None:
+    entry = {
+        "metadata": {"name": "tqdm", "version": "4.67"},
+        "download_info": {"archive_info": {"hashes": {"sha256": "ab"}}, "url": "https://mirror/x"},
+    }
+    assert parse_report({"install": [entry]}) == (TQDM,)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": {"a": {}}}', '{"images": 1}'])
+def test_a_file_that_is_no_lock_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "dlimg.lock"
+    assert read_lock_file(path) == {}
+    path.write_text(text)
+    with pytest.raises(BadInput, match="it is no lock of dlimg"):
+        read_lock_file(path)
