@@ -10,7 +10,7 @@ from dlimg.errors import BadInput, Negative
 from dlimg.host.process import run
 from dlimg.run.model import RunRequest
 from dlimg.run.names import name_from
-from dlimg.run.project_file import FILE, ProjectFile, parse_project, with_project
+from dlimg.run.project_file import FILE, RunProject, parse_project, with_project
 
 TEMPLATES: Final = ("pytorch", "tensorflow", "jax", "notebook")
 _FILES: Final = Path(__file__).parents[1] / "project_files/new"
@@ -26,7 +26,7 @@ class NewRunProject:
     git_url: str = ""
 
 
-def read_project_file(folder: Path) -> ProjectFile | None:
+def read_project_file(folder: Path) -> RunProject | None:
     """Return the project of a folder, or None without one. Raises BadInput."""
     path = folder / FILE
     try:

@@ -43,7 +43,7 @@ _PACKAGE: Final = Pattern(r"[a-z0-9][a-z0-9+.-]+", "a package of the distributio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectFile:
+class RunProject:
     """A project's runs; `image` is what `--env` takes."""
 
     name: str = ""
@@ -61,14 +61,14 @@ class ProjectFile:
     idle_time: str = ""
 
 
-def parse_project(text: str, source: str = FILE) -> ProjectFile:
+def parse_project(text: str, source: str = FILE) -> RunProject:
     """Return the project of this text. Raises BadInput with every problem in it."""
     node, problems = parse_yaml(text, source)
     validator = Validator(source, problems)
     table = validator.table(node, FILE, known=KEYS, example="gpu: auto")
     image, variables = _image_and_variables(table, validator)
     gpu = validator.choice(table.get("gpu"), "gpu", tuple(_GPU)) or "auto"
-    project = ProjectFile(
+    project = RunProject(
         name=validator.matching(table.get("name"), "name", _NAME),
         image=image,
         gpu=_GPU[gpu],
@@ -177,7 +177,7 @@ def _seconds(text: str) -> int:
     return int(number) * _UNITS[text[len(number) :]]
 
 
-def with_project(request: RunRequest, project: ProjectFile) -> RunRequest:
+def with_project(request: RunRequest, project: RunProject) -> RunRequest:
     """Return the request with the project's values wherever the command line has none."""
     is_plain = request.mode == "command" and not request.command and not request.terminal
     idle = {"DLIMG_IDLE": project.idle_time} if project.idle_time else {}
