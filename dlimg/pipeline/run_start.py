@@ -12,11 +12,12 @@ import docker
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
+from dlimg.errors import BadInput, Negative, Problem
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.run_layer import layered_image
+from dlimg.pipeline.run_pull import pull
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
@@ -192,7 +193,7 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
     if located:
         return located
     if _has_host(first) or not choice.cell:
-        reason = _pull(first, engine, context)
+        reason = pull(first, engine, context)
         located = _in_engine(first, engine)
         if located:
             return located
@@ -244,21 +245,6 @@ def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
         entrypoint=tuple(config.get("Entrypoint") or ()),
         user=config.get("User") or "",
     )
-
-
-def _pull(name: str, engine: Engine, context: Context) -> str:
-    """Pull an image; return why it cannot be, or an empty text."""
-    context.log(f"pulling {name}")
-    repository, _, version = name.rpartition(":")
-    try:
-        engine.sdk.images.pull(repository or name, tag=version if repository else "latest")
-    except docker.errors.NotFound as error:
-        return str(error.explanation or "it does not exist")
-    except docker.errors.APIError as error:
-        if not _has_host(name):
-            return str(error.explanation)
-        raise NetworkFailure(f"the engine cannot pull {name}: {error.explanation}") from error
-    return ""
 
 
 def run_name(request: RunRequest) -> str:

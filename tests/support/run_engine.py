@@ -1,6 +1,6 @@
 """An engine in memory for the tests of runs: images, containers and their states."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -44,6 +44,13 @@ class FakeApi:
         if name not in self.images:
             raise not_found(f"No such image: {name}")
         return {"Id": self.images[name], "RepoDigests": [], "Config": {"Entrypoint": ["entry"]}}
+
+    def pull(self, repository: str, tag: str, **_options: Any) -> Iterator[Mapping[str, Any]]:
+        name = f"{repository}:{tag}"
+        if name not in self.pullable:
+            raise not_found("manifest unknown")
+        self.images[name] = self.pullable[name]
+        return iter([{"status": "Pull complete", "id": "layer"}])
 
     def create_host_config(self, **options: Any) -> Mapping[str, Any]:
         return options
@@ -98,24 +105,9 @@ class FakeApi:
 
 
 @dataclass
-class FakeImages:
-    api: FakeApi
-
-    def pull(self, repository: str, tag: str) -> None:
-        name = f"{repository}:{tag}"
-        if name not in self.api.pullable:
-            raise not_found("manifest unknown")
-        self.api.images[name] = self.api.pullable[name]
-
-
-@dataclass
 class FakeSdk:
     api: FakeApi
     details: dict[str, Any]
-
-    @property
-    def images(self) -> FakeImages:
-        return FakeImages(self.api)
 
     def info(self) -> Mapping[str, Any]:
         return self.details

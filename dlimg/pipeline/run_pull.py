@@ -1,0 +1,129 @@
+"""Pulls of images for runs: what is to come and how long it takes, then the progress."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import docker
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine, free_bytes
+from dlimg.errors import DlimgError, NetworkFailure
+from dlimg.registry.blobs import read_blob_blocks
+from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.manifests import Descriptor, parse_descriptors, read_manifest, select_platform
+from dlimg.registry.reference import ImageReference, parse_reference
+from dlimg.run.data_fetch import DownloadProgress
+from dlimg.units import bytes_text, seconds_text
+
+# Layers of wheels unpack to about three times their size, those of a system to four.
+UNPACKED: Final = 3.5
+_PROBE_SECONDS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullForecast:
+    """The bytes of an image's layers, and how many of them come in a second, as just measured."""
+
+    size: int
+    rate: float
+
+    def text(self, name: str, free: int | None) -> str:
+        """Return what will be fetched and unpacked, and for how long."""
+        seconds = f", about {seconds_text(self.size / self.rate)}" if self.rate else ""
+        speed = f" at {bytes_text(int(self.rate))}/s{seconds}" if self.rate else ""
+        unpacked = int(self.size * UNPACKED)
+        room = f" of {bytes_text(free)} that are free" if free is not None else ""
+        return (
+            f"pulling {name}: {bytes_text(self.size)} to fetch{speed}; "
+            f"unpacked it takes about {bytes_text(unpacked)}{room}"
+        )
+
+
+def pull(name: str, engine: Engine, context: Context) -> str:
+    """Pull an image and log the progress; return why it cannot be, or an empty text.
+
+    Raises NetworkFailure if the registry does not answer.
+    """
+    reference = parse_reference(name)
+    forecast = measure(reference, context) if reference.host else None
+    if forecast:
+        context.log(forecast.text(name, free_bytes(engine)))
+    else:
+        context.log(f"pulling {name}")
+    api: Any = engine.sdk.api
+    repository = str(reference).removesuffix(f":{reference.tag}").partition("@")[0]
+    try:
+        events = api.pull(repository, tag=reference.version, stream=True, decode=True)
+        return follow_pull(events, name, forecast.size if forecast else 0, context.log)
+    except docker.errors.NotFound as error:
+        return str(error.explanation or "it does not exist")
+    except docker.errors.APIError as error:
+        if not reference.host:
+            return str(error.explanation)
+        raise NetworkFailure(f"the engine cannot pull {name}: {error.explanation}") from error
+
+
+def measure(reference: ImageReference, context: Context) -> PullForecast | None:
+    """Return the forecast for an image; None where its registry does not answer such questions."""
+    try:
+        with open_registry(reference.host, context) as registry:
+            repository = Repository(registry=registry, name=reference.name)
+            manifest = read_manifest(repository, reference.version)
+            if manifest is None:
+                return None
+            layers = parse_descriptors(select_platform(repository, manifest).content.get("layers"))
+            return PullForecast(
+                size=sum(layer.size for layer in layers), rate=_rate(repository, layers)
+            )
+    except DlimgError:
+        return None  # the engine's own error says more
+
+
+def _rate(repository: Repository, layers: tuple[Descriptor, ...]) -> float:
+    """Return how many bytes of the largest layer come in a second."""
+    largest = max(layers, key=lambda layer: layer.size, default=None)
+    if largest is None:
+        return 0.0
+    size, began = 0, time.monotonic()
+    blocks: Any = read_blob_blocks(repository, largest.digest)
+    with closing(blocks):
+        for block in blocks:
+            size += len(block)
+            if time.monotonic() - began > _PROBE_SECONDS:
+                break
+    return size / max(time.monotonic() - began, 0.001)
+
+
+@dataclass(kw_only=True)
+class LayerSizes:
+    """The bytes that have come of each layer, as an engine's events say."""
+
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, event: Mapping[str, Any]) -> int:
+        """Return how many bytes came since the last event of this layer."""
+        if event.get("status") != "Downloading":
+            return 0
+        current = int((event.get("progressDetail") or {}).get("current") or 0)
+        layer = str(event.get("id", ""))
+        before, self.sizes[layer] = self.sizes.get(layer, 0), current
+        return max(current - before, 0)
+
+
+def follow_pull(
+    events: Iterator[Mapping[str, Any]], name: str, total: int, log: Callable[[str], None]
+) -> str:
+    """Log the progress of a pull every few seconds; return the engine's error, or an empty text."""
+    progress = DownloadProgress(name=name, total=total or -1, log=log)
+    sizes, is_unpacking = LayerSizes(), False
+    for event in events:
+        if event.get("error"):
+            return str(event["error"])
+        progress.add(sizes.add(event))
+        if event.get("status") == "Extracting" and not is_unpacking:
+            is_unpacking = True
+            log(f"{name}: unpacking")
+    return ""
