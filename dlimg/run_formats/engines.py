@@ -22,21 +22,32 @@ def docker_text(run: PrintedRun) -> str:
     lines = [
         "docker run --rm --init",
         *_terminal(run),
+        *docker_options(run),
+        *(f"--env {name}" for name in run.secrets),
+        *_command(run),
+    ]
+    return comment(*notes) + _make_output(run) + joined_lines(lines)
+
+
+def docker_options(run: PrintedRun) -> list[str]:
+    """Return the options of `docker run`, without its secrets: GPUs, limits, user, folders."""
+    return [
         *_docker_gpu(run.spec.gpu),
         *_limits(run),
         *_user(run),
         *_ports(run),
         *_mounts(run),
         *_variables(run),
-        *(f"--env {name}" for name in run.secrets),
-        *_command(run),
     ]
-    return comment(*notes) + _make_output(run) + _joined(lines)
 
 
 def podman_text(run: PrintedRun) -> str:
     """Return `podman run`; each secret is stored first, out of the container's configuration."""
-    secrets = [f"podman secret create --env --replace {name} {name}\n" for name in run.secrets]
+    # Podman before 5 cannot replace a secret.
+    secrets = [
+        f"podman secret rm {name} 2>/dev/null || true\npodman secret create --env {name} {name}\n"
+        for name in run.secrets
+    ]
     devices = run.spec.gpu.devices or (NVIDIA_CDI,)
     lines = [
         "podman run --rm --init",
@@ -53,7 +64,7 @@ def podman_text(run: PrintedRun) -> str:
         *(f"--secret {name},type=env,target={name}" for name in run.secrets),
         *_command(run),
     ]
-    return _make_output(run) + "".join(secrets) + _joined(lines)
+    return _make_output(run) + "".join(secrets) + joined_lines(lines)
 
 
 def apptainer_text(run: PrintedRun) -> str:
@@ -79,11 +90,12 @@ def apptainer_text(run: PrintedRun) -> str:
         f"docker://{shlex.quote(spec.image)}",
         *([shlex.join((*spec.command, *options))] if spec.command else []),
     ]
-    return comment(*notes) + _make_output(run) + _joined(lines)
+    return comment(*notes) + _make_output(run) + joined_lines(lines)
 
 
-def _joined(lines: list[str]) -> str:
-    return " \\\n  ".join(lines) + "\n"
+def joined_lines(lines: list[str], indent: int = 2) -> str:
+    """Return one command on several lines."""
+    return f" \\\n{' ' * indent}".join(lines) + "\n"
 
 
 def _make_output(run: PrintedRun) -> str:
@@ -128,10 +140,10 @@ def published(port: PortMapping) -> str:
 
 def _mounts(run: PrintedRun, target: str = "target", read_only: str = "readonly") -> Lines:
     for mount in run.spec.mounts:
-        yield f"--mount {shlex.quote(_mount(mount, target, read_only))}"
+        yield f"--mount {shlex.quote(mount_text(mount, target, read_only))}"
 
 
-def _mount(mount: Mount, target: str, read_only: str) -> str:
+def mount_text(mount: Mount, target: str = "target", read_only: str = "readonly") -> str:
     """Return a mount as CSV, which engines read: commas and quotes in paths are kept."""
     fields = [f"type={mount.kind}"]
     fields += [f"source={mount.source}"] if mount.source else []

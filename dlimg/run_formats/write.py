@@ -5,10 +5,13 @@ from types import MappingProxyType
 from typing import Final
 
 from dlimg.errors import BadInput
+from dlimg.run_formats.cloud_init import cloud_init_text
 from dlimg.run_formats.compose import compose_text
+from dlimg.run_formats.devcontainer import devcontainer_text
 from dlimg.run_formats.engines import apptainer_text, docker_text, podman_text
 from dlimg.run_formats.kubernetes import kubeflow_text, kubernetes_text
 from dlimg.run_formats.model import Format, PrintedRun
+from dlimg.run_formats.services import dstack_text, skypilot_text
 
 _WRITERS: Final[Mapping[Format, Callable[[PrintedRun], str]]] = MappingProxyType(
     {
@@ -17,7 +20,11 @@ _WRITERS: Final[Mapping[Format, Callable[[PrintedRun], str]]] = MappingProxyType
         "compose": compose_text,
         "kubernetes": kubernetes_text,
         "kubeflow": kubeflow_text,
+        "devcontainer": devcontainer_text,
         "apptainer": apptainer_text,
+        "skypilot": skypilot_text,
+        "dstack": dstack_text,
+        "cloud-init": cloud_init_text,
     }
 )
 FORMATS: Final = tuple(_WRITERS)

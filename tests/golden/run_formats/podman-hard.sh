@@ -1,5 +1,6 @@
 mkdir -p '/home/me/my, "first" $x it'"'"'s 你好/output'
-podman secret create --env --replace WANDB_API_KEY WANDB_API_KEY
+podman secret rm WANDB_API_KEY 2>/dev/null || true
+podman secret create --env WANDB_API_KEY WANDB_API_KEY
 podman run --rm --init \
   --device nvidia.com/gpu=1 \
   --security-opt label=disable \

@@ -1,5 +1,6 @@
 mkdir -p /home/me/mnist/output
-podman secret create --env --replace WANDB_API_KEY WANDB_API_KEY
+podman secret rm WANDB_API_KEY 2>/dev/null || true
+podman secret create --env WANDB_API_KEY WANDB_API_KEY
 podman run --rm --init \
   --device nvidia.com/gpu=all \
   --security-opt label=disable \

@@ -1,0 +1,196 @@
+"""The script that sets a bare Debian or Ubuntu machine up for a run. Pure.
+
+Each step looks first and does only what is missing, so that it goes on after a reboot, and a
+second run changes nothing. Sources: docs.nvidia.com/datacenter/tesla/driver-installation-guide,
+docs.nvidia.com/datacenter/cloud-native/container-toolkit, docs.docker.com/engine/install.
+"""
+
+from typing import Final
+
+# The branch that has all GPUs from Maxwell on; later ones have none before Turing.
+DRIVER_BRANCH: Final = 580
+# The first Docker that reads layers in zstd.
+DOCKER: Final = "23"
+
+# `$name`, `$image`, `$gpu`, `$floor`, `$branch`, `$owner`, `$folders`, `$secrets`, `$is_server`,
+# `$tunnel` and the function `start_container` come before it.
+STEPS: Final = r"""
+state=/var/lib/dlimg
+container=dlimg-$name
+export DEBIAN_FRONTEND=noninteractive
+
+say() { echo "dlimg: $*"; }
+
+# Shows lines at each login and on the console.
+tell() {
+    printf '%s\n' "$@" >$state/message.new
+    if cmp -s $state/message.new $state/message; then
+        rm $state/message.new
+    else
+        mv $state/message.new $state/message
+    fi
+    sed 's/^/dlimg: /' $state/message
+}
+
+fail() {
+    tell "the set-up stopped: $1" "what to do: $2" "then: sudo systemctl restart dlimg-vm"
+    exit 1
+}
+
+updated=
+update() { [ -n "$updated" ] || { apt-get -o DPkg::Lock::Timeout=600 update; updated=yes; }; }
+install_packages() {
+    update
+    say "installing $*"
+    apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "$@"
+}
+add_source() { printf '%s\n' "$2" >"/etc/apt/sources.list.d/$1.list"; updated=; }
+
+# Prints the device number of the first NVIDIA GPU.
+gpu_device() {
+    for device in /sys/bus/pci/devices/*; do
+        [ "$(cat "$device/vendor" 2>/dev/null)" = 0x10de ] || continue
+        case $(cat "$device/class") in 0x03*) cat "$device/device"; return ;; esac
+    done
+    return 1
+}
+
+running_driver() {
+    versions=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null) || return 0
+    printf '%s\n' "$versions" | head -n 1
+}
+
+# NVIDIA's open kernel modules are for Turing (0x1e00) and newer, and the only ones for Blackwell.
+install_driver() {
+    kind=cuda-drivers
+    [ $(($1)) -lt $((0x1e00)) ] || kind=nvidia-open
+    case $(dpkg --print-architecture) in amd64) arch=x86_64 ;; *) arch=sbsa ;; esac
+    repository=https://developer.download.nvidia.com/compute/cuda/repos
+    system=$ID$(echo "$VERSION_ID" | tr -d .)
+    install_packages ca-certificates curl "linux-headers-$(uname -r)"
+    curl -fsSL -o /tmp/cuda-keyring.deb "$repository/$system/$arch/cuda-keyring_1.1-1_all.deb" ||
+        fail "NVIDIA has no packages for $PRETTY_NAME" "take a newer Debian or Ubuntu"
+    dpkg --install /tmp/cuda-keyring.deb
+    rm /tmp/cuda-keyring.deb
+    [ "$ID" != debian ] ||
+        add_source dlimg-contrib "deb http://deb.debian.org/debian $VERSION_CODENAME contrib"
+    updated=
+    install_packages "nvidia-driver-pinning-$branch"
+    install_packages "$kind"
+}
+
+reboot_once() {
+    [ ! -e $state/rebooted ] ||
+        fail "NVIDIA's driver does not start, even after a reboot" "see: sudo dmesg | grep -i nvrm"
+    touch $state/rebooted
+    tell "$1; the machine reboots once and goes on by itself"
+    systemctl reboot
+    exit 0
+}
+
+check_gpu() {
+    device=$(gpu_device) ||
+        fail "this machine has no NVIDIA GPU" "take one with a GPU, or print the run with --cpu"
+    command -v nvidia-smi >/dev/null || { install_driver "$device"; modprobe nvidia || true; }
+    version=$(running_driver)
+    [ -n "$version" ] || reboot_once "NVIDIA's driver is installed and starts with the next boot"
+    rm -f $state/rebooted
+    if [ -n "$floor" ] && dpkg --compare-versions "$version" lt "$floor"; then
+        fail "driver $version is older than $floor, which $image needs" \
+            "take an image for it: dlimg pick --driver $version"
+    fi
+    say "driver $version"
+}
+
+install_docker() {
+    update
+    version=$(apt-cache policy docker.io | sed -n 's/^ *Candidate: //p')
+    if [ -n "$version" ] && dpkg --compare-versions "$version" ge @DOCKER@; then
+        install_packages docker.io
+        return
+    fi
+    install_packages ca-certificates curl
+    mkdir -p /etc/apt/keyrings
+    curl -fsSL -o /etc/apt/keyrings/docker.asc "https://download.docker.com/linux/$ID/gpg"
+    signed="arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/docker.asc"
+    add_source docker "deb [$signed] https://download.docker.com/linux/$ID $VERSION_CODENAME stable"
+    install_packages docker-ce docker-ce-cli containerd.io
+}
+
+install_toolkit() {
+    repository=https://nvidia.github.io/libnvidia-container
+    install_packages ca-certificates curl gnupg
+    mkdir -p /etc/apt/keyrings
+    curl -fsSL -o /tmp/nvidia-toolkit.asc "$repository/gpgkey"
+    gpg --dearmor --yes --output /etc/apt/keyrings/nvidia-toolkit.gpg /tmp/nvidia-toolkit.asc
+    rm /tmp/nvidia-toolkit.asc
+    signed=signed-by=/etc/apt/keyrings/nvidia-toolkit.gpg
+    add_source nvidia-toolkit "deb [$signed] $repository/stable/deb/\$(ARCH) /"
+    install_packages nvidia-container-toolkit
+}
+
+make_folders() {
+    for folder in $folders; do
+        [ -d "$folder" ] || install -d -o "${owner%:*}" -g "${owner#*:}" "$folder"
+    done
+}
+
+# Prints the secrets that are not there yet.
+missing_secrets() {
+    for secret in $secrets; do
+        [ -s "/etc/dlimg/secrets/$secret" ] || printf '%s ' "$secret"
+    done
+}
+
+mkdir -p $state
+[ -d /etc/dlimg/secrets ] || install -d -m 700 /etc/dlimg/secrets
+[ -e $state/message ] || : >$state/message
+. /etc/os-release
+case $ID in
+    debian | ubuntu) ;;
+    *) fail "this is $PRETTY_NAME" "take an image of Debian or Ubuntu" ;;
+esac
+[ "$gpu" != yes ] || check_gpu
+command -v docker >/dev/null || install_docker
+if [ "$gpu" = yes ]; then
+    command -v nvidia-ctk >/dev/null || install_toolkit
+    docker info --format '{{json .Runtimes}}' | grep -q '"nvidia"' || {
+        nvidia-ctk runtime configure --runtime=docker
+        systemctl restart docker
+    }
+fi
+docker image inspect "$image" >/dev/null 2>&1 || {
+    say "pulling $image"
+    docker pull --quiet "$image" ||
+        fail "$image cannot be pulled" "see: sudo docker pull $image "
+}
+make_folders
+missing=$(missing_secrets)
+if [ -n "$missing" ]; then
+    secret=${missing%% *}
+    put="sudo install -D -m 444 /dev/stdin /etc/dlimg/secrets/$secret"
+    tell "this run waits for secrets: $missing" "On your machine, for each of them:" \
+        "  printf %s \"\$$secret\" | ssh USER@VM '$put'" \
+        "then: ssh USER@VM sudo systemctl restart dlimg-vm"
+    exit 0
+fi
+if [ "$is_server" != yes ] && [ -z "$(ls -A "/srv/dlimg/$name/code")" ]; then
+    tell "this run waits for its code; on your machine, in its folder:" \
+        "  rsync -a --rsync-path='sudo rsync' --chown=$owner ./ USER@VM:/srv/dlimg/$name/code/" \
+        "then: ssh USER@VM sudo systemctl restart dlimg-vm"
+    exit 0
+fi
+status=$(docker container inspect --format '{{.State.Status}}' "$container" 2>/dev/null) || status=
+if [ -z "$status" ]; then
+    start_container
+elif [ "$is_server" = yes ] && [ "$status" != running ]; then
+    docker start "$container" >/dev/null
+fi
+if [ "$is_server" = yes ]; then
+    tell "$name is up. On your machine:" "  $tunnel" \
+        "Its address with the token: ssh USER@VM sudo docker logs $container"
+else
+    tell "$name runs. On your machine:" "  ssh USER@VM sudo docker logs --follow $container" \
+        "  rsync -a USER@VM:/srv/dlimg/$name/output/ output/"
+fi
+""".replace("@DOCKER@", DOCKER)
