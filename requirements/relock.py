@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).parent
 PYPROJECT = HERE.parent / "pyproject.toml"
+OVERRIDES = HERE / "overrides.in"
 OLDEST = "3.11"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # Every nox session installs these two beside its own set.
@@ -77,7 +78,7 @@ def compile_argv(name: str, output: Path, *, upgrade: bool) -> list[str]:
         *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", "-"),
         *("--universal", "--python-version", OLDEST, "--generate-hashes"),
         *("--only-binary", ":all:", "--no-header", "--no-annotate"),
-        *("--no-emit-index-url", "--no-emit-find-links"),
+        *("--no-emit-index-url", "--no-emit-find-links", "--overrides", str(OVERRIDES)),
         *(word for other in shared for word in ("--constraint", str(HERE / f"{other}.txt"))),
         *(("--upgrade",) if upgrade else ()),
         *("--output-file", str(output)),
