@@ -16,6 +16,7 @@ NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"
 # Of accounts that base-passwd does not have: those of packages, and they may not log in.
 SYSTEM = range(1, 1000)
 LOCKED = re.compile(r"[!*]{1,2}")
+MAKERS = ("adduser", "addgroup", "useradd", "groupadd")
 RANGE = "100000:65536"
 SHELL = "/bin/bash"
 Expected = dict[str, str]
@@ -161,7 +162,7 @@ def is_named_by_package(image: Image, name: str) -> bool:
     lists = [f"usr/lib/sysusers.d/{file}" for file in image.names("usr/lib/sysusers.d")]
     packaged = [path for path in lists if image.is_packaged(path)]
     return any(
-        "adduser" in text or "useradd" in text or "groupadd" in text or path in packaged
+        path in packaged or any(command in text for command in MAKERS)
         for path in (*scripts, *packaged)
         if word.search(text := image.text(path))
     )

@@ -22,6 +22,8 @@ PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LINES = {
     "etc/environment": rf'PATH="{PATHS}(:/usr/games:/usr/local/games)?(:/snap/bin)?"',
     "etc/fstab": "-",
+    "etc/hosts.allow": "-",
+    "etc/hosts.deny": "-",
     "etc/networks": r"default\s+0\.0\.0\.0|loopback\s+127\.0\.0\.0|link-local\s+169\.254\.0\.0",
     "etc/cloud/build.info": r"(build_name|serial): [\w.-]+",
     "etc/timezone": r"(Etc/)?UTC",
@@ -57,6 +59,7 @@ LINKS = {
     "etc/dpkg/origins/default": ("debian", "ubuntu"),
     "usr/local/man": ("share/man",),
     "var/spool/mail": ("../mail",),
+    "var/lib/wtmpdb/wtmp.db": ("../../log/wtmp.db",),
     "var/lock": ("/run/lock",),
     "var/run": ("/run",),
     **{name: (f"usr/{name}",) for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")},
@@ -74,6 +77,7 @@ FOLDERS = (
         "var/opt",
         "etc/python3",
     ),
+    *("etc/runit/runsvdir/default", "var/lib/wtmpdb"),
     *("usr/local", "usr/lib32", "usr/lib64", "usr/libx32", "var/lib/python"),
     *(
         f"usr/local/{name}"

@@ -14,12 +14,13 @@ BASES_DIVERT = (
     ("/usr/bin/man", "/usr/bin/man.REAL"),
     ("/sbin/initctl", "/sbin/initctl.distrib"),
 )
+UCF = "var/lib/ucf"
 DEBCONF = "var/cache/debconf"
 DEBCONF_SCRATCH = "var/cache/debconf/tmp.ci"
 
 
 def claims(image: Image) -> Claims:
-    return {**dpkg(image), **debconf(image), **python(image)}
+    return {**dpkg(image), **debconf(image), **ucf(image), **python(image)}
 
 
 def dpkg(image: Image) -> Claims:
@@ -88,6 +89,37 @@ def debconf(image: Image) -> Claims:
         f"{DEBCONF}/passwords.dat": empty(0o600),
         DEBCONF_SCRATCH: folder(),
     }
+
+
+def ucf(image: Image) -> Claims:
+    """Return claims for settings that ucf installs, and for its notes of them.
+
+    Each is a copy of a file of the package that has it, as ucf has noted.
+    """
+    rows = [line.split() for line in image.text(f"{UCF}/registry").splitlines()]
+    owners = {row[1].lstrip("/"): row[0] for row in rows if len(row) == 2}
+    by_path: Claims = {f"{UCF}/cache": folder()}
+    for path, package in owners.items():
+        for place in (path, f"{UCF}/cache/:{path.replace('/', ':')}"):
+            name = path.rpartition("/")[2]
+            by_path[place] = file(joined_later(copy_faults, image, place, name, package))
+    for name in ("registry", "hashfile"):
+        noted = "|".join(re.escape(f"/{path}") for path in owners) or "-"
+        for old in ("", ".0", ".1", ".2"):
+            path = f"{UCF}/{name}{old}"
+            by_path[path] = lines(image, path, rf"[\w.+-]+\s+({noted})")
+    return by_path
+
+
+def copy_faults(image: Image, path: str, name: str, package: str) -> Iterator[str]:
+    """Yield a fault of a file that is no copy of one of the package's files of this name."""
+    if package not in image.installed:
+        yield f"is of {package}, which is no package here"
+        return
+    files = image.text(f"{DPKG}/info/{package}.list").splitlines()
+    originals = [row for row in files if row.startswith("/usr/") and row.endswith(f"/{name}")]
+    if image.text(path) not in [image.text(row.lstrip("/")) for row in originals]:
+        yield f"is no copy of a file of {package}"
 
 
 def templates(image: Image) -> Iterator[str]:

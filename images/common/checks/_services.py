@@ -6,11 +6,13 @@ from functools import partial
 
 from _claims import Claims, Image, Judge, file, folder, lines, link, stated
 
-UNITS = "usr/lib/systemd/system"
-WANTED = re.compile(r"etc/systemd/system/([\w@.-]+)\.(wants|requires)/([\w@.-]+)")
-FOLDER = re.compile(r"etc/systemd/system/[\w@.-]+\.(wants|requires)")
-NOTES = "var/lib/systemd/deb-systemd-helper-enabled"
-NOTE = r"/etc/systemd/system/[\w@.-]+(\.(wants|requires)/[\w@.-]+)?"
+# Services of the system, and those of each user's session.
+WANTED = re.compile(r"etc/systemd/(system|user)/([\w@.-]+)\.(wants|requires)/([\w@.-]+)")
+FOLDER = re.compile(r"etc/systemd/(system|user)/[\w@.-]+\.(wants|requires)")
+ALIAS = re.compile(r"etc/systemd/(system|user)/([\w@.-]+\.[a-z]+)")
+NOTES = re.compile(r"var/lib/systemd/deb-systemd-(user-)?helper-enabled")
+NOTE = r"/etc/systemd/(system|user)/[\w@.-]+(\.(wants|requires)/[\w@.-]+)?"
+RUNIT = re.compile(r"etc/runit/runsvdir/default/([\w.-]+)")
 RUNLEVEL = re.compile(r"etc/rc[0-6S]\.d/[SK][0-9]{2}([\w.-]+)")
 PAM = re.compile(r"common-(account|auth|password|session|session-noninteractive)")
 # Where no profile has a module of its own.
@@ -23,28 +25,55 @@ def claims(image: Image) -> Claims:
     by_path: Claims = {}
     for path in image.tree.entries:
         if match := WANTED.fullmatch(path):
-            by_path[path] = wanted(image, match[1], match[2], match[3])
+            by_path[path] = wanted(image, match)
         elif FOLDER.fullmatch(path):
             by_path[path] = folder()
+        elif match := ALIAS.fullmatch(path):
+            by_path |= {path: alias(image, match[1], match[2])} if is_link(image, path) else {}
         elif match := RUNLEVEL.fullmatch(path):
-            script = match[1]
-            by_path[path] = (
-                link(f"../init.d/{script}") if image.is_packaged(f"etc/init.d/{script}") else link()
-            )
-        elif path == NOTES or (path.startswith(f"{NOTES}/") and path.endswith(".wants")):
-            by_path[path] = folder()
-        elif path.startswith(f"{NOTES}/"):
-            by_path[path] = lines(image, path, NOTE)
+            by_path[path] = enabled(image, "../init.d", "etc/init.d", match[1])
+        elif match := RUNIT.fullmatch(path):
+            by_path[path] = enabled(image, "/etc/sv", "etc/sv", match[1])
+        elif match := NOTES.match(path):
+            is_folder = path == match[0] or path.endswith(".wants")
+            by_path[path] = folder() if is_folder else lines(image, path, NOTE)
     return by_path | pam(image) | shells(image)
 
 
-def wanted(image: Image, target: str, how: str, unit: str) -> Judge:
+def enabled(image: Image, below: str, scripts: str, name: str) -> Judge:
+    """Return a claim for the link that enables a package's script."""
+    return link(f"{below}/{name}") if image.is_packaged(f"{scripts}/{name}") else link()
+
+
+def is_link(image: Image, path: str) -> bool:
+    return image.tree.entries[path].kind == "link"
+
+
+def wanted(image: Image, match: re.Match[str]) -> Judge:
     """Return a claim for the link that enables a unit, if the unit asks for it."""
-    text = image.text(f"{UNITS}/{unit}") if image.is_packaged(f"{UNITS}/{unit}") else ""
+    scope, target, how, unit = match.groups()
     key = {"wants": "WantedBy", "requires": "RequiredBy"}[how]
+    return link(*places(scope, unit)) if target in asked(image, scope, unit, key) else link()
+
+
+def alias(image: Image, scope: str, name: str) -> Judge:
+    """Return a claim for another name of a unit, which the unit states."""
+    units = image.names(f"usr/lib/systemd/{scope}")
+    named = (unit for unit in units if name in asked(image, scope, unit, "Alias"))
+    return link(*(place for unit in named for place in places(scope, unit)))
+
+
+def places(scope: str, unit: str) -> tuple[str, str]:
+    """Return the targets of links to a unit, by release."""
+    return f"/lib/systemd/{scope}/{unit}", f"/usr/lib/systemd/{scope}/{unit}"
+
+
+def asked(image: Image, scope: str, unit: str, key: str) -> set[str]:
+    """Return the values of a key of a package's unit."""
+    path = f"usr/lib/systemd/{scope}/{unit}"
+    text = image.text(path) if image.is_packaged(path) else ""
     rows = (line.partition("=") for line in text.splitlines())
-    targets = {word for name, _, value in rows if name.strip() == key for word in value.split()}
-    return link(f"/lib/systemd/system/{unit}", f"/{UNITS}/{unit}") if target in targets else link()
+    return {word for name, _, value in rows if name.strip() == key for word in value.split()}
 
 
 def pam(image: Image) -> Claims:

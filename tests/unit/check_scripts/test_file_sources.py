@@ -48,6 +48,11 @@ PACKAGED = {
     "usr/bin/mawk": "awk",
     f"{LIBRARY}/libz.so.1": "z",
     "usr/lib/python3/tool.py": "x = 1\n",
+    "usr/lib/systemd/system/ssh.service": (
+        "[Install]\nWantedBy=multi-user.target\nAlias=sshd.service\n"
+    ),
+    "usr/share/openssh/sshd_config": "Port 22\n",
+    "etc/sv/ssh/run": "exec sshd\n",
 }
 DEBIAN = (
     "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: trixie trixie-updates\n"
@@ -69,6 +74,10 @@ WRITTEN = {
     "etc/ld.so.conf.d/x.conf": f"/{LIBRARY}\n",
     "var/lib/dpkg/alternatives/awk": "auto\n/usr/bin/awk\n\n/usr/bin/mawk\n5\n\n",
     "var/lib/dpkg/status": "Package: tool\nStatus: install ok installed\n\n",
+    "etc/ssh/sshd_config": "Port 22\n",
+    "var/lib/ucf/cache/:etc:ssh:sshd_config": "Port 22\n",
+    "var/lib/ucf/registry": "tool \t /etc/ssh/sshd_config\n",
+    "var/lib/ucf/hashfile": f"{'0' * 32}  /etc/ssh/sshd_config\n",
     "home/user/.profile": "umask 22\n",
     "usr/local/bin/dlimg-entrypoint": ENTRY,
     "opt/env/lib/python/site-packages/six.py": "x = 1\n",
@@ -90,6 +99,9 @@ PROGRAMS = ("usr/local/bin/dlimg-entrypoint", "opt/env/bin/six", f"{PYTHON}/bin/
 LINKS = {
     "usr/bin/awk": "/etc/alternatives/awk",
     "etc/alternatives/awk": "/usr/bin/mawk",
+    "etc/systemd/system/sshd.service": "/lib/systemd/system/ssh.service",
+    "etc/systemd/system/multi-user.target.wants/ssh.service": "/lib/systemd/system/ssh.service",
+    "etc/runit/runsvdir/default/ssh": "/etc/sv/ssh",
     "etc/ssl/certs/A.pem": "/usr/share/ca-certificates/mozilla/A.crt",
     "etc/ssl/certs/0123abcd.0": "A.pem",
     "opt/python/current": "cpython-3.12.16-linux-x86_64-gnu",
@@ -243,6 +255,39 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
             f"names /{LIBRARY}/libz.so.1 for a",
         ),
         (lambda top: (top / loader.CACHE).write_bytes(b"x"), "cannot be read"),
+        (
+            lambda top: write(top / "etc/ssh/sshd_config", "PermitRootLogin yes\n"),
+            "etc/ssh/sshd_config is no copy of a file of tool",
+        ),
+        (
+            lambda top: write(top / "var/lib/ucf/cache/:etc:ssh:sshd_config", "Port 2\n"),
+            "sshd_config is no copy of a file of tool",
+        ),
+        (
+            lambda top: write(top / "var/lib/ucf/registry", "eve /etc/ssh/sshd_config\n"),
+            "etc/ssh/sshd_config is of eve, which is no package here",
+        ),
+        (
+            lambda top: write(top / "var/lib/ucf/hashfile", "0  /etc/shadow\n"),
+            "var/lib/ucf/hashfile has a line that no package writes",
+        ),
+        (lambda top: write(top / "etc/ssh/ssh_host_rsa_key"), "ssh_host_rsa_key has no source"),
+        (
+            lambda top: link(
+                top / "etc/systemd/system/eve.service", "/lib/systemd/system/ssh.service"
+            ),
+            "etc/systemd/system/eve.service leads to",
+        ),
+        (
+            lambda top: link(top / "etc/systemd/system/sshd.service", "/code/sshd.service"),
+            "etc/systemd/system/sshd.service leads to /code",
+        ),
+        (
+            lambda top: link(top / "etc/systemd/user/default.target.wants/ssh.service", "/x"),
+            "etc/systemd/user/default.target.wants/ssh.service leads to /x",
+        ),
+        (lambda top: link(top / "etc/runit/runsvdir/default/eve", "/code"), "eve leads to /code"),
+        (lambda top: write(top / "etc/hosts.allow", "ALL: ALL\n"), "hosts.allow has a line that"),
         (lambda top: write(top / "home/user/.bashrc"), "home/user/.bashrc has no source"),
         (lambda top: write(top / "home/user/.profile", "x"), "is no copy of /etc/skel/.profile"),
         (
