@@ -34,6 +34,12 @@ def add_private_engine(parser: ArgumentParser) -> None:
     )
 
 
+def add_on(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--on", metavar="USER@HOST", help="another machine, which ssh reaches (this one)"
+    )
+
+
 def add_find_links(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--find-links",

@@ -4,12 +4,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
+from dlimg.cli.arguments import add_on
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
 from dlimg.host.process import run_in_terminal
-from dlimg.run.lifecycle import running_engine, status_of
-from dlimg.run.record import find_record
+from dlimg.run.find import RunFinder
+from dlimg.run.lifecycle import status_of
 from dlimg.run.start_script import exec_words
 
 
@@ -18,27 +19,32 @@ class ExecOptions:
     """The options of `exec`; a shell without a command."""
 
     run: str
+    on: str
     command: tuple[str, ...]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="NAME:NUMBER, or NAME for its last run")
+    add_on(parser)
     parser.add_argument("cmd", nargs="*", metavar="CMD", help="the command (a shell)")
 
 
 def options_of(arguments: Namespace) -> ExecOptions:
-    return ExecOptions(run=arguments.run, command=tuple(arguments.cmd) or ("bash",))
+    return ExecOptions(
+        run=arguments.run, on=arguments.on or "", command=tuple(arguments.cmd) or ("bash",)
+    )
 
 
 def run(options: ExecOptions, context: Context) -> int:
     """Return the exit code of the command."""
-    record = find_record(options.run, context)
     with engine_errors():
-        engine = running_engine(context)
+        record, engine = RunFinder(context=context, on=options.on).find(options.run)
         state = status_of(record, engine, context).state
         if state not in {"running", "waiting"}:
             hint = "`dlimg run` starts a new one"
             raise BadInput(f"{record.run} does not run: it is {state}", hint=hint)
-        terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        argv = [str(engine.docker), "exec", "--interactive", *terminal, record.container]
-        return run_in_terminal([*argv, *exec_words(options.command)], env=engine.environment)
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        words = ["exec", "--interactive", *(["--tty"] if terminal else []), record.container]
+        words += exec_words(options.command)
+        argv = engine.docker_argv(*words, terminal=terminal)
+        return run_in_terminal(argv, env=engine.environment)

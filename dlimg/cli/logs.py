@@ -3,14 +3,15 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
+from dlimg.cli.arguments import add_on
 from dlimg.cli.printing import write_bytes
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
 from dlimg.report.run import detached_text
+from dlimg.run.find import RunFinder
 from dlimg.run.follow import LogRequest, log_lines
-from dlimg.run.lifecycle import running_engine, status_of
-from dlimg.run.record import find_record
+from dlimg.run.lifecycle import status_of
 from dlimg.run.secrets import Masker, values_to_mask
 
 
@@ -19,6 +20,7 @@ class LogsOptions:
     """The options of `logs`."""
 
     run: str
+    on: str
     request: LogRequest
 
 
@@ -28,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-f", "--follow", action="store_true", help="go on until its end; Ctrl-C detaches"
     )
     parser.add_argument("--tail", type=int, metavar="N", help="only the last N lines")
+    add_on(parser)
     parser.add_argument("--no-times", action="store_true", help="without the time of each line")
 
 
@@ -35,14 +38,13 @@ def options_of(arguments: Namespace) -> LogsOptions:
     if arguments.tail is not None and arguments.tail < 0:
         raise BadInput(f"--tail {arguments.tail} is no number of lines", hint="give 0 or more")
     request = LogRequest(follow=arguments.follow, tail=arguments.tail, times=not arguments.no_times)
-    return LogsOptions(run=arguments.run, request=request)
+    return LogsOptions(run=arguments.run, on=arguments.on or "", request=request)
 
 
 def run(options: LogsOptions, context: Context) -> int:
     """Return 0, also when Ctrl-C ends the following."""
-    record = find_record(options.run, context)
     with engine_errors():
-        engine = running_engine(context)
+        record, engine = RunFinder(context=context, on=options.on).find(options.run)
         status = status_of(record, engine, context)
         if status.state == "gone":
             hint = "its output is on its disk still" if record.output else ""

@@ -3,36 +3,42 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-from dlimg.cli.arguments import add_format
+from dlimg.cli.arguments import add_format, add_on
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import NoEngine
 from dlimg.report.run import HEADINGS, status_json, status_row
-from dlimg.run.lifecycle import running_engine, statuses
+from dlimg.run.find import remote_engine
+from dlimg.run.lifecycle import is_at, running_engine, statuses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PsOptions:
     """The options of `ps`."""
 
+    on: str
     only_running: bool
     format: str
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--running", action="store_true", help="only those that run now")
+    add_on(parser)
     add_format(parser)
 
 
 def options_of(arguments: Namespace) -> PsOptions:
-    return PsOptions(only_running=arguments.running, format=arguments.format)
+    return PsOptions(on=arguments.on or "", only_running=arguments.running, format=arguments.format)
 
 
 def run(options: PsOptions, context: Context) -> int:
     """Return 0; without an engine the records are shown as they are."""
     with engine_errors():
-        rows = statuses(_engine(context), context)
+        engine = remote_engine(options.on, context) if options.on else _engine(context)
+        rows = statuses(engine, context)
+    if engine and options.on:
+        rows = tuple(status for status in rows if is_at(status.record, engine))
     if options.only_running:
         rows = tuple(
             status for status in rows if status.state in {"starting", "running", "waiting"}

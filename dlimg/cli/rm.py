@@ -4,15 +4,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlimg.cli.arguments import add_on
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import BadInput, DlimgError, Negative, Problem
+from dlimg.pipeline.run_on import bring_back, remove_there
 from dlimg.report.run import outside_lines
 from dlimg.run.container import remove_container
+from dlimg.run.find import RunFinder
 from dlimg.run.gpu_queue import forget_holder
-from dlimg.run.lifecycle import files_outside, running_engine, status_of, statuses
+from dlimg.run.lifecycle import files_outside, is_at, status_of, statuses
 from dlimg.run.model import RunStatus
-from dlimg.run.record import drop_record, find_record
+from dlimg.run.record import drop_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,12 +23,14 @@ class RmOptions:
     """The options of `rm`; `force` also takes runs that run, and files that are nowhere else."""
 
     runs: tuple[str, ...]
+    on: str
     ended: bool
     force: bool
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="NAME:NUMBER, or NAME for its last")
+    add_on(parser)
     parser.add_argument("--ended", action="store_true", help="all runs that have ended")
     parser.add_argument(
         "--force", action="store_true", help="also running ones, and files outside of /output"
@@ -35,16 +40,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 def options_of(arguments: Namespace) -> RmOptions:
     if bool(arguments.runs) == arguments.ended:
         raise BadInput("name runs, or give --ended", hint="`dlimg ps` lists runs")
-    return RmOptions(runs=tuple(arguments.runs), ended=arguments.ended, force=arguments.force)
+    return RmOptions(
+        runs=tuple(arguments.runs),
+        on=arguments.on or "",
+        ended=arguments.ended,
+        force=arguments.force,
+    )
 
 
 def run(options: RmOptions, context: Context) -> int:
     """Return 0 if all are removed; raise Negative for those that are not."""
     with engine_errors():
-        engine = running_engine(context)
+        finder = RunFinder(context=context, on=options.on)
         problems = [
             problem
-            for status in _chosen(options, engine, context)
+            for status, engine in _chosen(options, finder, context)
             for problem in _remove(status, options, engine, context)
         ]
     if problems:
@@ -56,11 +66,15 @@ def _refused(problems: Sequence[Problem]) -> DlimgError:
     return Negative.of(problems)
 
 
-def _chosen(options: RmOptions, engine: Engine, context: Context) -> Sequence[RunStatus]:
+def _chosen(
+    options: RmOptions, finder: RunFinder, context: Context
+) -> Sequence[tuple[RunStatus, Engine]]:
     if options.ended:
-        return [s for s in statuses(engine, context) if s.state in {"ended", "gone"}]
-    records = [find_record(text, context) for text in options.runs]
-    return [status_of(record, engine, context) for record in records]
+        engine = finder.named_engine()
+        rows = (status for status in statuses(engine, context) if is_at(status.record, engine))
+        return [(status, engine) for status in rows if status.state in {"ended", "gone"}]
+    found = [finder.find(text) for text in options.runs]
+    return [(status_of(record, engine, context), engine) for record, engine in found]
 
 
 def _remove(
@@ -77,7 +91,9 @@ def _remove(
             context.log(line)
         message = f"{record.run} is kept: it wrote {len(paths)} files that are nowhere else"
         return [Problem(message=message, hint="fetch them, then `dlimg rm --force`")]
+    bring_back(record, engine, context)
     remove_container(record.container, engine)
+    remove_there(record, engine, context)
     drop_record(record.run, context)
     forget_holder(record.container, context)
     context.log(f"removed {record.run}; its output stays in {record.output}")

@@ -3,25 +3,29 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
 
-from dlimg.cli.arguments import add_private_engine, refuse_empty
+from dlimg.cli.arguments import add_on, add_private_engine, refuse_empty
 from dlimg.cli.printing import out, write_bytes
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
+from dlimg.host.ssh import check_destination
+from dlimg.pipeline.run_on import bring_back, remote_lines, send_changes
 from dlimg.pipeline.run_print import print_run
 from dlimg.pipeline.run_project import request_in
 from dlimg.pipeline.run_start import RunStart, create_run
-from dlimg.report.run import end_lines, outside_lines, started_lines
+from dlimg.report.run import end_lines, outside_lines, port_lines, started_lines
 from dlimg.run import launch
+from dlimg.run.find import remote_engine
 from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, status_of
 from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
 from dlimg.run.modes import addresses
 from dlimg.run.names import parse_data, parse_port, parse_variable
+from dlimg.run.tunnel import open_tunnels
 from dlimg.run_formats.model import Format
 from dlimg.run_formats.write import FORMATS
 
@@ -37,6 +41,8 @@ class RunOptions:
 
     matrix: str
     request: RunRequest
+    on: str
+    sync: bool
     private_engine: PrivateEnginePolicy
     print_format: Format | None = None
 
@@ -89,6 +95,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         dest="print_format",
         help="write the run for another tool on standard output, and start nothing",
     )
+    add_on(parser)
+    parser.add_argument(
+        "--sync", action="store_true", help="with --on: keep sending what changes here"
+    )
     add_private_engine(parser)
     parser.add_argument(
         "cmd", nargs="*", metavar="CMD", help="the command (python train.py, or main.py)"
@@ -134,9 +144,15 @@ def options_of(arguments: Namespace) -> RunOptions:
         queue=arguments.queue,
     )
     policy: PrivateEnginePolicy = "refuse" if arguments.no_private_engine else "allow"
+    if arguments.on is not None:
+        check_destination(arguments.on)
+    if arguments.sync and (not arguments.on or arguments.detach):
+        raise BadInput("--sync is for a run --on another machine that is followed")
     return RunOptions(
         matrix=arguments.matrix,
         request=request_in(request),
+        on=arguments.on or "",
+        sync=arguments.sync,
         private_engine=policy,
         print_format=arguments.print_format,
     )
@@ -161,11 +177,17 @@ def run(options: RunOptions, context: Context) -> int:
     if options.request.terminal and not sys.stdin.isatty():
         raise BadInput("--terminal: the input is no terminal", hint="leave it out")
     with engine_errors():
-        engine = engine_for_runs(options.private_engine, context)
+        engine = (
+            remote_engine(options.on, context)
+            if options.on
+            else engine_for_runs(options.private_engine, context)
+        )
         start = create_run(options.request, options.matrix, engine, context)
         if options.request.detach:
             return _detach(start, engine, context)
-        code = _in_foreground(start, engine, context)
+        with send_changes(start.record, engine, context, wanted=options.sync):
+            code = _in_foreground(start, engine, context)
+        bring_back(start.record, engine, context)
         log_end(start, engine, context)
         return code
 
@@ -173,15 +195,24 @@ def run(options: RunOptions, context: Context) -> int:
 def _detach(start: RunStart, engine: Engine, context: Context) -> int:
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
-    for line in (*started_lines(status), *addresses_of(start, status)):
+    lines = (
+        remote_lines(status, _ssh_user(start), engine, context)
+        if engine.ssh
+        else addresses_of(start, status)
+    )
+    shown = replace(status, ports={}) if engine.ssh else status
+    for line in (*started_lines(shown), *lines):
         context.log(line)
     out(f"{start.record.run}\n")
     return 0
 
 
+def _ssh_user(start: RunStart) -> str:
+    return "root" if start.spec.user.startswith("0:") else "user"
+
+
 def addresses_of(start: RunStart, status: RunStatus) -> tuple[str, ...]:
-    user = "root" if start.spec.user.startswith("0:") else "user"
-    return tuple(addresses(start.record.mode, status.ports, start.hidden, user))
+    return tuple(addresses(start.record.mode, status.ports, start.hidden, _ssh_user(start)))
 
 
 def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
@@ -190,11 +221,17 @@ def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
         return launch.start_in_terminal(record, start.hidden, engine)
 
     def started() -> None:
-        for line in addresses_of(start, status_of(record, engine, context)):
+        status = status_of(record, engine, context)
+        lines = remote_lines(status, _ssh_user(start), engine, context)
+        if engine.ssh:
+            status = replace(status, ports=open_tunnels(engine.ssh, start.ports, status.ports))
+        others = port_lines(status) if engine.ssh else ()
+        for line in (*addresses_of(start, status), *others, *lines):
             context.log(line)
 
+    has_ports = record.mode != "command" or bool(engine.ssh and start.ports)
     output = launch.FollowedOutput(
-        sink=write_bytes, log=context.log, started=started if record.mode != "command" else None
+        sink=write_bytes, log=context.log, started=started if has_ports else None
     )
     return launch.start_and_follow(spec, record, start.hidden, engine, output)
 

@@ -3,14 +3,16 @@
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
+from dlimg.cli.arguments import add_on
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
+from dlimg.pipeline.run_on import bring_back
 from dlimg.report.run import end_lines
 from dlimg.run.container import stop_container
-from dlimg.run.lifecycle import output_size, running_engine, status_of
+from dlimg.run.find import RunFinder
+from dlimg.run.lifecycle import output_size, status_of
 from dlimg.run.model import STOP_SECONDS
-from dlimg.run.record import find_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +20,13 @@ class StopOptions:
     """The options of `stop`."""
 
     runs: tuple[str, ...]
+    on: str
     seconds: int
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="NAME:NUMBER, or NAME for its last")
+    add_on(parser)
     parser.add_argument(
         "--seconds",
         type=int,
@@ -35,16 +39,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 def options_of(arguments: Namespace) -> StopOptions:
     if arguments.seconds < 0:
         raise BadInput(f"--seconds {arguments.seconds} is no time", hint="give 0 or more")
-    return StopOptions(runs=tuple(arguments.runs), seconds=arguments.seconds)
+    return StopOptions(runs=tuple(arguments.runs), on=arguments.on or "", seconds=arguments.seconds)
 
 
 def run(options: StopOptions, context: Context) -> int:
     """Return 0; a run that has ended already is no error."""
-    records = [find_record(text, context) for text in options.runs]
     with engine_errors():
-        engine = running_engine(context)
-        for record in records:
+        finder = RunFinder(context=context, on=options.on)
+        for record, engine in [finder.find(text) for text in options.runs]:
             stop_container(record.container, options.seconds, engine)
+            bring_back(record, engine, context)
             ended = status_of(record, engine, context).record
             for line in end_lines(ended, output_size(ended.output)):
                 context.log(line)

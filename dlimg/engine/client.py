@@ -21,6 +21,7 @@ from docker.errors import APIError, DockerException, NotFound
 from dlimg.context import Context
 from dlimg.errors import NoEngine
 from dlimg.host.process import failure_text, run
+from dlimg.host.ssh import SshHost
 
 API_NEEDED: Final = (1, 43)  # Docker 24: build contexts by image name, `docker load` of OCI
 BUILDX_NEEDED: Final = (0, 13)  # the first with `--progress=rawjson`
@@ -51,7 +52,8 @@ _Answer = TypeVar("_Answer")
 class Engine:
     """A connected engine; the variables of its `context` lead to it.
 
-    `architecture` is that of the images that it runs and builds: `amd64` or `arm64`.
+    `architecture` is that of the images that it runs and builds: `amd64` or `arm64`. With `ssh`
+    it is on another machine, where its `docker` is a command, too.
     """
 
     host: str
@@ -62,6 +64,13 @@ class Engine:
     root: str
     sdk: DockerClient
     architecture: str = "amd64"
+    ssh: SshHost | None = None
+
+    def docker_argv(self, *words: str, terminal: bool = False) -> list[str]:
+        """Return the argument list of a `docker` command: here, or at the engine's machine."""
+        if self.ssh:
+            return self.ssh.argv([*self.ssh.docker, *words], terminal=terminal)
+        return [str(self.docker), *words]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -186,7 +195,7 @@ def check_buildx(engine: Engine) -> None:
     This starts three programs, so call it only before buildx is used.
     """
     command = engine.docker
-    outcome = run([str(command), "buildx", "version"], env=engine.environment, timeout=60)
+    outcome = run(engine.docker_argv("buildx", "version"), env=engine.environment, timeout=60)
     if outcome.returncode != 0:
         raise NoEngine(
             f"{command} has no buildx plugin: {failure_text(outcome)}",

@@ -29,6 +29,7 @@ TAIL_LINES: Final = 15
 _BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 
 Child: TypeAlias = subprocess.Popen[str]
+PipeChild: TypeAlias = subprocess.Popen[bytes]
 
 _RUNNING: Final[set[Child]] = set()
 
@@ -257,8 +258,29 @@ def end_group(child: Child) -> None:
 
 def signal_group(child: Child, number: signal.Signals) -> None:
     """Send a signal to the child's process group, if it still exists."""
+    if not hasattr(os, "killpg"):  # Windows, which has no groups
+        child.kill()
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
+
+
+def open_pipe(argv: Sequence[str], *, env: Mapping[str, str], reads: bool = False) -> PipeChild:
+    """Start a child whose output is read as bytes; one that `reads` has an open input.
+
+    Raises NoEngine when it does not start.
+    """
+    try:
+        return subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NoEngine(f"{argv[0]} does not start: {error.strerror}") from error
 
 
 MOST_OUTPUT: Final = 1_000_000

@@ -1,8 +1,9 @@
 """A project's packages as a locked layer on top of an image, built once by BuildKit."""
 
 import hashlib
+import io
 import json
-import tempfile
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +140,11 @@ def _resolve(
 ) -> tuple[LockedPackage, ...]:
     """Return the packages that the image's own pip would install: the image's are there already."""
     dockerfile = resolve_dockerfile(layer, base)
-    with tempfile.TemporaryDirectory(prefix="dlimg-lock-") as folder:
-        _build(dockerfile, ["--output", f"type=local,dest={folder}"], engine, context)
-        report = json.loads(Path(folder, "report.json").read_text(encoding="utf-8"))
-    return parse_report(report)
+    # To standard output, because the engine may be on another machine.
+    archive = _build(dockerfile, ["--output", "type=tar,dest=-"], engine, context)
+    with tarfile.open(fileobj=io.BytesIO(archive.encode())) as tar:
+        report = tar.extractfile("report.json")
+        return parse_report(json.load(report) if report else {})
 
 
 def parse_report(report: Mapping[str, Any]) -> tuple[LockedPackage, ...]:
@@ -205,17 +207,22 @@ def _lines(values: Sequence[object]) -> str:
     return "\n".join(map(str, values))
 
 
-def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Context) -> None:
-    """Build a Dockerfile without a context. Raises Negative with the end of its log."""
+def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Context) -> str:
+    """Build a Dockerfile without a context; return its output as text.
+
+    Another machine builds with its own settings. Raises Negative with the end of the log.
+    """
     check_buildx(engine)
     with secrets_from(context) as secrets:
-        argv = [str(engine.docker), "buildx", "build", "--progress", "plain"]
-        argv += ["--provenance=false", *output, *_secret_options(secrets), "-"]
+        options = () if engine.ssh else _secret_options(secrets)
+        words = ("buildx", "build", "--progress", "plain", "--provenance=false")
+        argv = engine.docker_argv(*words, *output, *options, "-")
         environment = {**engine.environment, **secrets.arguments}
         outcome = run(argv, env=environment, stdin=dockerfile, timeout=_SECONDS)
     if outcome.returncode != 0:
         hint = "check `packages`, `apt` and `setup` in dlimg.yaml"
         raise Negative(f"the project's layer is not built:\n{outcome.tail}", hint=hint)
+    return outcome.stdout
 
 
 def _secret_options(secrets: Secrets) -> list[str]:

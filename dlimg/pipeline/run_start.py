@@ -2,11 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import docker
 
@@ -17,11 +17,13 @@ from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.run_layer import layered_image
+from dlimg.pipeline.run_on import RemotePlace, read_machine
 from dlimg.pipeline.run_pull import pull
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.data_volume import find_data
+from dlimg.run.find import BASE_LABEL
 from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
 from dlimg.run.gpu_queue import gpu_numbers, lock_folder
 from dlimg.run.lifecycle import statuses
@@ -33,6 +35,7 @@ from dlimg.run.model import (
     GpuAccess,
     ImageChoice,
     Mount,
+    PortMapping,
     RunData,
     RunName,
     RunRecord,
@@ -83,33 +86,70 @@ class RunParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """A run whose container exists and is not started; `hidden` is to be sent when it is."""
+    """A run whose container exists and is not started; `hidden` is to be sent when it is.
+
+    `ports` are those that the user wants on this machine, also for a run on another.
+    """
 
     spec: RunSpec
     record: RunRecord
     hidden: Mapping[str, str] = field(repr=False)
+    ports: tuple[PortMapping, ...] = ()
+
+
+class RunPlace(Protocol):
+    """The machine of a run: its GPUs, its user's ids, and the way of files to it."""
+
+    @property
+    def machine(self) -> LocalMachine | None: ...
+
+    def last_number(self, name: str) -> int: ...
+
+    def locks(self, names: Iterable[str]) -> str: ...
+
+    def user(self, engine: Engine) -> str: ...
+
+    def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThisMachine:
+    """The local machine: its folders are mounted as they are, its GPUs are a local engine's."""
+
+    machine: LocalMachine | None
+    context: Context
+
+    def last_number(self, _name: str) -> int:
+        return 0
+
+    def locks(self, names: Iterable[str]) -> str:
+        return str(lock_folder(names, self.context))
+
+    def user(self, engine: Engine) -> str:
+        return _user(engine)
+
+    def prepare(self, spec: RunSpec, _record: RunRecord) -> RunSpec:
+        return spec
+
+
+def place_of(engine: Engine, context: Context) -> RunPlace:
+    """Return the machine of an engine."""
+    if engine.ssh:
+        return RemotePlace(host=engine.ssh, facts=read_machine(engine.ssh), context=context)
+    machine = detect_machine() if engine.host.startswith("unix://") else None
+    return ThisMachine(machine=machine, context=context)
 
 
 def create_run(request: RunRequest, matrix: str, engine: Engine, context: Context) -> RunStart:
     """Create the container of a run and its record; log what was decided."""
     check_request(request)
-    values = secret_values(request.secrets, context.environment)
-    for warning in visible_secrets(request.command, request.variables, context.environment):
-        context.log(f"warning: {warning}")
+    values = _secrets(request, context)
     setup = mode_setup(request.mode, {**request.variables, **values}, context)
-    decision = decide_gpu(request, engine)
+    place = place_of(engine, context)
+    decision = decide_gpu(request, place.machine, engine)
     for note in decision.notes:
         context.log(f"note: {note}")
-    wish = ImageWish(
-        env=request.env,
-        mode=request.mode,
-        gpu=bool(decision.access),
-        machine=decision.machine,
-        architecture=engine.architecture,
-        folder=request.folder,
-    )
-    choice = choose_image(wish, matrix, context)
-    _refuse_mismatch(request, choice)
+    choice = _choice(request, decision, matrix, engine)
     image = locate_image(choice, engine, context)
     if request.layer:
         image = with_layer(request, image, engine, context)
@@ -117,7 +157,9 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     gpus = gpu_numbers(decision.access, decision.machine, engine)
     if request.queue and not gpus:
         raise Negative("--queue: there is no GPU to wait for", hint="leave it out")
-    run = take_number(run_name(request), _last_output(request), context)
+    name = run_name(request)
+    used = max(_last_output(request), place.last_number(name))
+    run = take_number(name, used, context)
     try:
         parts = RunParts(
             run=run,
@@ -128,16 +170,38 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
             hidden={**values, **setup.hidden},
             setup=setup,
         )
-        spec, record = _decide(request, parts, engine, context)
+        spec, record = _decide(request, parts, place, engine)
+        wanted_ports, spec = spec.ports, place.prepare(spec, record)
         container = create_container(spec, engine)
     except BaseException:
         drop_record(run, context)
         raise
-    record = replace(record, container=container)
+    record = replace(record, container=container, base=spec.labels.get(BASE_LABEL, ""))
     write_record(record, context)
     access = f", {decision.access}" if decision.access else " on the CPU"
     context.log(f"{run}: {image.name}{access} ({choice.reason})")
-    return RunStart(spec=spec, record=record, hidden=parts.hidden)
+    return RunStart(spec=spec, record=record, hidden=parts.hidden, ports=wanted_ports)
+
+
+def _choice(request: RunRequest, decision: GpuDecision, matrix: str, engine: Engine) -> ImageChoice:
+    wish = ImageWish(
+        env=request.env,
+        mode=request.mode,
+        gpu=bool(decision.access),
+        machine=decision.machine,
+        architecture=engine.architecture,
+        folder=request.folder,
+    )
+    choice = choose_image(wish, matrix, engine.context)
+    _refuse_mismatch(request, choice)
+    return choice
+
+
+def _secrets(request: RunRequest, context: Context) -> dict[str, str]:
+    """Return the values of the secrets; warn of others that everybody could read."""
+    for warning in visible_secrets(request.command, request.variables, context.environment):
+        context.log(f"warning: {warning}")
+    return secret_values(request.secrets, context.environment)
 
 
 def abandon(start: RunStart, engine: Engine, context: Context) -> None:
@@ -158,11 +222,10 @@ def check_request(request: RunRequest) -> None:
         raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
 
 
-def decide_gpu(request: RunRequest, engine: Engine) -> GpuDecision:
+def decide_gpu(request: RunRequest, machine: LocalMachine | None, engine: Engine) -> GpuDecision:
     """Return the GPU access of a run. Raises Negative for `--gpu` where there is none."""
     if request.gpu == "cpu":
         return GpuDecision(access=NO_GPU)
-    machine = detect_machine() if engine.host.startswith("unix://") else None
     is_required = request.gpu == "gpu" or bool(request.device)
     if machine is not None and not machine.gpus and not is_required:
         return GpuDecision(access=NO_GPU)
@@ -273,10 +336,10 @@ def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
 
 
 def _decide(
-    request: RunRequest, parts: RunParts, engine: Engine, context: Context
+    request: RunRequest, parts: RunParts, place: RunPlace, engine: Engine
 ) -> tuple[RunSpec, RunRecord]:
     """Return the specification of a run and its record, both without a container."""
-    folder, run = request.folder.resolve(), parts.run
+    folder, run, context = request.folder.resolve(), parts.run, engine.context
     output = _output_folder(request, run, engine, context)
     command = request.command or default_command(request)
     record = RunRecord(
@@ -297,7 +360,7 @@ def _decide(
         terminal=request.terminal,
         created=datetime.now(tz=UTC).isoformat(timespec="seconds").removesuffix("+00:00"),
     )
-    locks = lock_folder((name for name, _ in parts.gpus), context) if parts.gpus else None
+    locks = place.locks(name for name, _ in parts.gpus) if parts.gpus else ""
     waiting = Waiting(
         run=str(run), secrets=bool(parts.hidden), gpus=parts.gpus, queue=request.queue
     )
@@ -312,7 +375,7 @@ def _decide(
         variables={"DLIMG_RUN": str(run), **parts.setup.variables, **request.variables},
         labels=run_labels(record),
         gpu=parts.gpu,
-        user=_user(engine),
+        user=place.user(engine),
         stop_seconds=request.stop_seconds,
         terminal=request.terminal,
     )
@@ -369,11 +432,11 @@ def _mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mou
             yield Mount(kind=entry.kind, source=entry.source, target=target, read_only=True)
 
 
-def _waiting_mounts(waiting: Waiting, locks: Path | None) -> Iterator[Mount]:
+def _waiting_mounts(waiting: Waiting, locks: str) -> Iterator[Mount]:
     if waiting.secrets or waiting.queue:
         yield Mount(kind="tmpfs", source="", target=MEMORY)
     if locks:
-        yield Mount(kind="bind", source=str(locks), target=LOCKS)
+        yield Mount(kind="bind", source=locks, target=LOCKS)
 
 
 def run_labels(record: RunRecord) -> dict[str, str]:

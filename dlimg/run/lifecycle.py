@@ -11,6 +11,7 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import PrivateEnginePolicy, find_engine
 from dlimg.errors import NoEngine
+from dlimg.host.ssh import SCHEME
 from dlimg.run.code_state import fingerprint
 from dlimg.run.container import ContainerState, container_state
 from dlimg.run.gpu_queue import holder_of, holders
@@ -77,7 +78,10 @@ def _remarks(record: RunRecord, state: ContainerState) -> Iterable[str]:
 
 
 def statuses(engine: Engine | None, context: Context) -> tuple[RunStatus, ...]:
-    """Return all runs of this user with their states, the oldest first."""
+    """Return all runs of this user with their states, the oldest first.
+
+    Of runs on a machine that is not asked, the state is known only if they have ended.
+    """
     containers = _containers(engine) if engine else {}
     return tuple(_status(record, containers, engine, context) for record in read_records(context))
 
@@ -91,6 +95,9 @@ def _containers(engine: Engine) -> Mapping[str, str]:
 def _status(
     record: RunRecord, containers: Mapping[str, str], engine: Engine | None, context: Context
 ) -> RunStatus:
+    if record.host.startswith(SCHEME) and not (engine and engine.host == record.host):
+        known: RunState = "unknown" if record.exit_code is None else "ended"
+        return RunStatus(record=record, state=known, ports={})
     if engine is None or record.container not in containers:
         return RunStatus(record=record, state="gone", ports={})
     is_live = containers[record.container] not in {"exited", "dead"}
@@ -108,9 +115,16 @@ def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
         return RunStatus(record=settle(record, state, context), state="ended", ports={})
     word: RunState = "starting" if state.status == "created" else "running"
     holds = holder_of(record.container, holders(context)) if record.queue else ""
-    if record.queue and not holds and word == "running":
+    if record.queue and not holds and not engine.ssh and word == "running":
         word = "waiting"
     return RunStatus(record=record, state=word, ports=state.ports or {}, holds=holds)
+
+
+def is_at(record: RunRecord, engine: Engine) -> bool:
+    """Return whether a run is one of this engine's machine."""
+    if record.host.startswith(SCHEME) or engine.ssh:
+        return record.host == engine.host
+    return True
 
 
 def files_outside(record: RunRecord, engine: Engine) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ Mode = Literal["command", "jupyter", "ssh", "both"]
 GpuWish = Literal["auto", "gpu", "cpu"]
 GpuKind = Literal["none", "cdi", "runtime", "gpus"]
 MountKind = Literal["bind", "volume", "tmpfs"]
-RunState = Literal["starting", "waiting", "running", "ended", "gone"]
+RunState = Literal["starting", "waiting", "running", "ended", "gone", "unknown"]
 
 CODE: Final = "/code"
 OUTPUT: Final = "/output"
@@ -191,8 +191,8 @@ class RunSpec:
 class RunRecord:
     """What is kept of a run; times are in UTC as ISO 8601 texts, `exit_code` None until its end.
 
-    `host` is the address of its engine. `remarks` are what the end brought up: out of memory, a
-    full disk, changed data.
+    `host` is the address of its engine, `base` its folder on another machine, below the home.
+    `remarks` are what the end brought up: out of memory, a full disk, changed data.
     """
 
     run: RunName
@@ -210,6 +210,7 @@ class RunRecord:
     secrets: tuple[str, ...] = ()
     queue: bool = False
     terminal: bool = False
+    base: str = ""
     created: str = ""
     started: str = ""
     finished: str = ""

@@ -42,7 +42,7 @@ def secret_values(names: Iterable[str], environment: Mapping[str, str]) -> dict[
 def deliver(values: Mapping[str, str], container: str, engine: Engine) -> None:
     """Send secrets over standard input to a file in the container's memory."""
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-    argv = [str(engine.docker), "exec", "--interactive", container, "/bin/sh", "-c", RECEIVE]
+    argv = engine.docker_argv("exec", "--interactive", container, "/bin/sh", "-c", RECEIVE)
     outcome = run(argv, env=engine.environment, stdin=text, timeout=_SECONDS)
     if outcome.returncode != 0:
         raise Negative(f"the secrets do not get into the container: {outcome.tail}")
@@ -51,7 +51,7 @@ def deliver(values: Mapping[str, str], container: str, engine: Engine) -> None:
 def values_in(container: str, names: Sequence[str], engine: Engine) -> dict[str, str]:
     """Return the secrets that a running container has in its memory; empty if it has ended."""
     script = f". {MEMORY}/secrets && {_PRINT}"
-    argv = [str(engine.docker), "exec", container, "/bin/sh", "-c", script, "sh", *names]
+    argv = engine.docker_argv("exec", container, "/bin/sh", "-c", script, "sh", *names)
     outcome = run(argv, env=engine.environment, timeout=_SECONDS)
     values = outcome.stdout.split("\0")
     if outcome.returncode != 0 or len(values) <= len(names):

@@ -1,0 +1,363 @@
+"""Runs on another machine: its GPUs and user, the code and data sent, results brought back."""
+
+import contextlib
+import hashlib
+import re
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput, DlimgError, Negative
+from dlimg.host.ignore import (
+    FileState,
+    IgnoreRules,
+    Listing,
+    file_state,
+    first_ignored,
+    list_folder,
+)
+from dlimg.host.ssh import SshHost
+from dlimg.model import DetectedGpu, LocalMachine
+from dlimg.run.find import BASE_LABEL
+from dlimg.run.model import (
+    CODE,
+    OUTPUT,
+    RUN_LABEL,
+    Mount,
+    PortMapping,
+    RunRecord,
+    RunSpec,
+    RunStatus,
+)
+from dlimg.run.modes import SSH_PORT, has_ssh
+from dlimg.run.names import parse_run
+from dlimg.run.record import read_records
+from dlimg.run.start_script import LOCKS
+from dlimg.run.transfer import (
+    Files,
+    FilesToReturn,
+    RemoteFolder,
+    bytes_of,
+    code_to_return,
+    output_to_return,
+    read_sent,
+    to_remove,
+    to_send,
+    write_sent,
+)
+from dlimg.run.tunnel import remove_block, write_block
+from dlimg.units import bytes_text, counted
+
+FOLDER: Final = "dlimg-runs"  # in the user's home there
+_MOST_NAMES: Final = 5
+_SYNC_SECONDS: Final = 2.0
+_FACTS: Final = r"""
+echo "user $(id -u):$(id -g)"
+echo "home $(cd && pwd -P)"
+echo "arch $(uname -m)"
+command -v nvidia-smi >/dev/null 2>&1 &&
+    timeout 30 nvidia-smi --query-gpu=compute_cap,driver_version,name --format=csv,noheader |
+    sed 's/^/gpu /'
+exit 0
+"""
+_LOCK_FOLDER: Final = r"""
+folder=$1; shift
+mkdir -p "$folder" 2>/dev/null && [ -w "$folder" ] || folder=$HOME/.dlimg-gpus
+mkdir -p "$folder"
+chmod 1777 "$folder" 2>/dev/null
+for name; do [ -e "$folder/$name" ] || touch "$folder/$name"; done
+echo "$folder"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFacts:
+    """What a run needs to know of its machine: ids of the user, home, GPUs."""
+
+    user: str
+    home: str
+    machine: LocalMachine
+
+
+def read_machine(host: SshHost) -> MachineFacts:
+    """Return the facts about a machine. Raises Negative for one without a POSIX shell."""
+    outcome = host.script(_FACTS)
+    facts = parse_machine(outcome.stdout)
+    if facts is None:
+        hint = "runs need Linux there, with an engine"
+        raise Negative(f"{host.destination} has no shell that dlimg knows", hint=hint)
+    return facts
+
+
+def parse_machine(text: str) -> MachineFacts | None:
+    """Return the facts in the script's output; a banner of the login shell is no fact."""
+    values: dict[str, str] = {}
+    gpus: list[tuple[str, ...]] = []
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "gpu":
+            gpus.append(tuple(part.strip() for part in rest.split(",", 2)))
+        else:
+            values[word] = rest
+    if not re.fullmatch(r"\d+:\d+", values.get("user", "")) or not values.get("home"):
+        return None
+    good = [row for row in gpus if len(row) == 3 and re.fullmatch(r"\d+\.\d+", row[0])]
+    machine = LocalMachine(
+        gpus=tuple(DetectedGpu(name=name, capability=capability) for capability, _, name in good),
+        driver=good[0][1] if good else "",
+        arch=values.get("arch", ""),
+    )
+    return MachineFacts(user=values["user"], home=values["home"], machine=machine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemotePlace:
+    """The place of a run on another machine: where its files are, and who it runs as."""
+
+    host: SshHost
+    facts: MachineFacts
+    context: Context
+    ports: list[PortMapping] = field(default_factory=list)
+
+    @property
+    def machine(self) -> LocalMachine:
+        return self.facts.machine
+
+    def last_number(self, name: str) -> int:
+        """Return the highest number of a run of this name there, whoever started it."""
+        label = f'{{{{.Label "{RUN_LABEL}"}}}}'
+        words = [*self.host.docker, "ps", "--all", "--filter", f"label={RUN_LABEL}"]
+        outcome = self.host.run([*words, "--format", label])
+        runs = map(parse_run, outcome.stdout.splitlines())
+        return max((run.number for run in runs if run and run.name == name), default=0)
+
+    def locks(self, names: Iterable[str]) -> str:
+        """Return the folder of locks on GPUs there."""
+        outcome = self.host.script(_LOCK_FOLDER, "/run/lock/dlimg-gpus", *names)
+        return outcome.stdout.strip()
+
+    def user(self, engine: Engine) -> str:
+        options = engine.sdk.info().get("SecurityOptions") or ()
+        return "0:0" if any("rootless" in option for option in options) else self.facts.user
+
+    def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec:
+        """Send code and data, and return the specification with the folders there."""
+        self._refuse_taken_ports(spec.ports)
+        base = remote_base(record.folder)
+        mounts = tuple(self._mount(mount, record, base) for mount in spec.mounts)
+        ports = tuple(replace(port, host=0, address="127.0.0.1") for port in spec.ports)
+        self.ports.extend(spec.ports)
+        labels = {**spec.labels, BASE_LABEL: base}
+        return replace(spec, mounts=mounts, ports=ports, labels=labels)
+
+    def _mount(self, mount: Mount, record: RunRecord, base: str) -> Mount:
+        if mount.kind != "bind" or mount.target == LOCKS:
+            return mount
+        if mount.target == CODE:
+            send_code(self.host, Path(mount.source), self.context)
+            return self._at(mount, f"{base}/code")
+        if mount.target == OUTPUT:
+            path = f"{base}/output/{record.run.number}"
+            RemoteFolder(host=self.host, path=path).list(make=True)
+            return self._at(mount, path)
+        return self._data(mount, base)
+
+    def _data(self, mount: Mount, base: str) -> Mount:
+        there = output_there(mount.source, self.host.address, self.context)
+        if there:
+            return self._at(mount, there)
+        name = PurePosixPath(mount.target).name
+        source = Path(mount.source)
+        digest = _short(str(source))
+        path = f"{base}/data/{digest}"
+        if mount.target.startswith("/data/"):  # the others are the same data at other paths
+            send_data(self.host, source, path, name, self.context)
+        return self._at(mount, path if source.is_dir() else f"{path}/{source.name}")
+
+    def _at(self, mount: Mount, path: str) -> Mount:
+        return replace(mount, source=f"{self.facts.home}/{path}")
+
+    def _refuse_taken_ports(self, ports: Iterable[PortMapping]) -> None:
+        for port in ports:
+            if port.host and not is_free(port.host):
+                hint = f"name a free one, `--port OTHER:{port.container}`, or leave it out"
+                raise BadInput(f"port {port.host} is taken on this machine", hint=hint)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def remote_base(folder: str) -> str:
+    """Return the folder there of a folder here, relative to the home, with plain letters."""
+    name = re.sub(r"[^a-z0-9]+", "-", Path(folder).name.lower()).strip("-")
+    return f"{FOLDER}/{name[:30] or 'run'}-{_short(f'{socket.gethostname()}:{folder}')}"
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def output_there(source: str, address: str, context: Context) -> str:
+    """Return where the output of an earlier run on this machine lies there; empty for none."""
+    for record in read_records(context):
+        if record.host == address and record.output == source:
+            return f"{record.base}/output/{record.run.number}"
+    return ""
+
+
+def send_code(host: SshHost, folder: Path, context: Context) -> None:
+    """Send what changed in a folder of code; say first how much it is, and what is left out."""
+    listing = _code_files(folder)
+    names = ", ".join(first_ignored(listing, _MOST_NAMES))
+    if names:
+        context.log(f"not sent, by the ignore file: {names}")
+    _send(host, folder, f"{remote_base(str(folder))}/code", listing, context)
+
+
+def _code_files(folder: Path) -> Listing:
+    return list_folder(folder, rules=IgnoreRules(folder), skipped={"output/"})
+
+
+def send_data(host: SshHost, source: Path, path: str, name: str, context: Context) -> None:
+    """Send what changed in a folder or file of data."""
+    if source.is_dir():
+        listing = list_folder(source)
+    else:
+        status = source.stat()
+        state = FileState(size=status.st_size, time=int(status.st_mtime))
+        source, listing = source.parent, Listing(files={source.name: state})
+    context.log(f"data {name}:")
+    _send(host, source, path, listing, context)
+
+
+def sent_key(host: SshHost, path: str) -> str:
+    """Return the name of the file that remembers what was sent to a folder."""
+    return f"{_short(host.destination)}-{_short(path)}"
+
+
+def _send(host: SshHost, folder: Path, path: str, listing: Listing, context: Context) -> None:
+    remote = RemoteFolder(host=host, path=path)
+    key = sent_key(host, path)
+    there, sent = remote.list(make=True), read_sent(key, context)
+    changed = to_send(listing.files, there, sent)
+    size = bytes_text(bytes_of(changed, listing.files))
+    total = counted(len(listing.files), "file")
+    context.log(f"{folder}: sending {len(changed)} of {total}, {size}, to {host.destination}")
+    remote.remove(to_remove(listing.files, there, sent))
+    new_folders = listing.empty if changed or not there else []
+    remote.send(folder, [*new_folders, *changed])
+    write_sent(key, listing.files, context)
+
+
+def bring_back(record: RunRecord, engine: Engine, context: Context) -> None:
+    """Copy the output of a run from its machine, and code that it changed there.
+
+    A newer file here stays as it is.
+    """
+    if engine.ssh is None or not record.base:
+        return
+    output = RemoteFolder(host=engine.ssh, path=f"{record.base}/output/{record.run.number}")
+    folder = Path(record.output)
+    there = output.list()
+    _fetch(output, folder, output_to_return(states_here(folder, there), there), there, context)
+    _bring_code_back(engine.ssh, record, context)
+
+
+def _bring_code_back(host: SshHost, record: RunRecord, context: Context) -> None:
+    folder = Path(record.folder)
+    if not (record.folder and folder.is_dir()):
+        return
+    rules = IgnoreRules(folder)
+    path = f"{record.base}/code"
+    remote = RemoteFolder(host=host, path=path)
+    there = {path: state for path, state in remote.list().items() if not rules.ignores(path)}
+    key = sent_key(host, path)
+    sent, here = read_sent(key, context), states_here(folder, there)
+    _fetch(remote, folder, code_to_return(here, there, sent), there, context)
+    both = {path: state for path, state in there.items() if file_state(folder / path) == state}
+    write_sent(key, {**sent, **both}, context)
+
+
+def states_here(folder: Path, paths: Iterable[str]) -> dict[str, FileState]:
+    states = {path: file_state(folder / path) for path in paths}
+    return {path: state for path, state in states.items() if state}
+
+
+def _fetch(
+    remote: RemoteFolder, folder: Path, files: FilesToReturn, there: Files, context: Context
+) -> None:
+    for path in files.newer[:_MOST_NAMES]:
+        context.log(f"{folder / path} is newer here, and stays as it is")
+    if len(files.newer) > _MOST_NAMES:
+        context.log(f"and so are {len(files.newer) - _MOST_NAMES} more files")
+    if not files.paths:
+        return
+    size = bytes_text(bytes_of(files.paths, there))
+    context.log(f"fetching {counted(len(files.paths), 'file')}, {size}, to {folder}")
+    remote.fetch(files.paths, folder)
+
+
+def remove_there(record: RunRecord, engine: Engine, context: Context) -> None:
+    """Remove the output folder of a run from its machine, once it is here."""
+    if engine.ssh and record.base:
+        remove_block(record.run, context)
+        path = f"{record.base}/output/{record.run.number}"
+        engine.ssh.run(["rm", "-rf", "--", path])
+
+
+def remote_lines(status: RunStatus, user: str, engine: Engine, context: Context) -> tuple[str, ...]:
+    """Return how a run on another machine is reached beside its tunnels; nothing for one here."""
+    if engine.ssh is None:
+        return ()
+    run, ports = status.record.run, status.ports
+    lines = []
+    if has_ssh(status.record.mode) and SSH_PORT in ports:
+        lines.append(f"ssh: {write_block(run, engine.ssh, ports[SSH_PORT], user, context)}")
+    others = [port for port in ports if port != SSH_PORT or not has_ssh(status.record.mode)]
+    if others:
+        lines.append(f"`dlimg attach {run}` opens its ports on this machine")
+    return tuple(lines)
+
+
+@contextlib.contextmanager
+def send_changes(
+    record: RunRecord, engine: Engine, context: Context, *, wanted: bool
+) -> Iterator[None]:
+    """Keep sending what changes in the code, if that is wanted, until the block ends."""
+    if not (wanted and engine.ssh):
+        yield
+        return
+    ended = threading.Event()
+    words = (engine.ssh, Path(record.folder), context, ended)
+    sender = threading.Thread(target=_send_until, args=words, daemon=True)
+    sender.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        sender.join(_SYNC_SECONDS)
+
+
+def _send_until(host: SshHost, folder: Path, context: Context, ended: threading.Event) -> None:
+    before = _code_files(folder).files
+    while not ended.wait(_SYNC_SECONDS):
+        now = _code_files(folder).files
+        if now == before:
+            continue
+        try:
+            send_code(host, folder, context)
+        except DlimgError as error:
+            context.log(f"changes are not sent: {error}")
+            continue
+        before = now

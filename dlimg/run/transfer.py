@@ -1,0 +1,257 @@
+"""Files to a machine that ssh reaches, and back: only what changed, by rsync or tar."""
+
+import io
+import json
+import os
+import shlex
+import shutil
+import tarfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from dlimg.atomic_write import atomic_write
+from dlimg.context import Context
+from dlimg.errors import Negative, NetworkFailure
+from dlimg.host.ignore import FileState
+from dlimg.host.pipes import PipeReader, feed
+from dlimg.host.process import ProcessResult, open_pipe, run
+from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
+from dlimg.run.fetch import unpack
+
+_SECONDS: Final = 600
+# One line for each file: its size, time and name. Works with GNU's tools and with busybox.
+_LIST: Final = r"""
+[ "$2" = make ] && mkdir -p -- "$1"
+cd -- "$1" 2>/dev/null || exit 0
+[ -d . ] && find . \( -type f -o -type l \) -exec stat -c '%s %Y %n' {} +
+exit 0
+"""
+_REMOVE: Final = 'cd -- "$1" && xargs -0 rm -f --'
+_UNPACK: Final = 'cd -- "$1" && tar -xpf - --no-same-owner'
+_PACK: Final = 'cd -- "$1" && tar -cf - --null -T -'
+# Texts of rsync and tar, each with the reason and what to do.
+_FAILURES: Final = (
+    ("No space left on device", "its disk is full", "make room there: `dlimg doctor --on {name}`"),
+    ("Disk quota exceeded", "its quota is used up", "make room there, or ask for more"),
+    ("Permission denied", "a file or folder may not be read or written", "see its owner and mode"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFolder:
+    """A folder on a machine; the path is relative to the user's home and has plain letters."""
+
+    host: SshHost
+    path: str
+
+    def list(self, *, make: bool = False) -> dict[str, FileState]:
+        """Return its files by relative path; empty without the folder, unless it is to be made."""
+        words = (self.path, "make" if make else "")
+        outcome = self.host.script(_LIST, *words, timeout=_SECONDS)
+        if outcome.returncode != 0:
+            raise transfer_failure(self.host, outcome)
+        return parse_list(outcome.stdout)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        text = "".join(f"{path}\0" for path in paths)
+        if text:
+            self.host.run(["sh", "-c", _REMOVE, "sh", self.path], stdin=text, timeout=_SECONDS)
+
+    def send(self, folder: Path, paths: Sequence[str]) -> None:
+        """Copy these files and empty folders of a folder here. Raises NetworkFailure, Negative."""
+        if not paths:
+            return
+        if rsync_here(self.host):
+            outcome = self._rsync([f"{folder}/", f"{self.host.destination}:{self.path}/"], paths)
+            if not _has_no_rsync(outcome):
+                self._check(outcome)
+                return
+        argv = self.host.argv(["sh", "-c", _UNPACK, "sh", self.path])
+        outcome = feed(argv, lambda pipe: pack(folder, paths, pipe), env=self.host.environment)
+        self._check(outcome)
+
+    def fetch(self, paths: Sequence[str], folder: Path) -> None:
+        """Copy these files into a folder here. Raises NetworkFailure or Negative."""
+        if not paths:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if rsync_here(self.host):
+            outcome = self._rsync([f"{self.host.destination}:{self.path}/", f"{folder}/"], paths)
+            if not _has_no_rsync(outcome):
+                self._check(outcome)
+                return
+        self._check(self._fetch_tar(paths, folder))
+
+    def _rsync(self, places: Sequence[str], paths: Sequence[str]) -> ProcessResult:
+        ssh = shlex.join(["ssh", *self.host.options])
+        options = ["--links", "--perms", "--times", "--compress", "--partial"]
+        argv = ["rsync", *options, "--from0", "--files-from=-", "-e", ssh, "--", *places]
+        return feed(argv, lambda pipe: _write_names(paths, pipe), env=self.host.environment)
+
+    def _fetch_tar(self, paths: Sequence[str], folder: Path) -> ProcessResult:
+        argv = self.host.argv(["sh", "-c", _PACK, "sh", self.path])
+        child = open_pipe(argv, env=self.host.environment, reads=True)
+        reader = PipeReader(child)
+        if child.stdin:
+            threading.Thread(
+                target=_write_names, args=(paths, child.stdin, True), daemon=True
+            ).start()
+        errors: list[bytes] = []
+
+        def pieces() -> Iterable[bytes]:
+            for out, err in reader:
+                errors.append(err or b"")
+                yield out or b""
+
+        try:
+            unpack((piece for piece in pieces() if piece), folder)
+        except tarfile.ReadError:
+            errors.append(b"the connection broke while copying")
+        reader.close()
+        stderr = b"".join(errors).decode(errors="replace")
+        return ProcessResult(argv=(), returncode=child.returncode, stdout="", stderr=stderr)
+
+    def _check(self, outcome: ProcessResult) -> None:
+        if outcome.returncode != 0:
+            raise transfer_failure(self.host, outcome)
+
+
+def rsync_here(host: SshHost) -> bool:
+    """Return whether rsync can be used; its addresses know no ports and no IPv6."""
+    path = host.environment.get("PATH", os.defpath)
+    is_plain = ":" not in host.destination
+    return is_plain and shutil.which("rsync", path=path) is not None and _is_new_rsync(host)
+
+
+def _is_new_rsync(host: SshHost) -> bool:
+    # macOS has another program of this name, which knows few of its options.
+    outcome = run(["rsync", "--version"], env=host.environment, timeout=_SECONDS)
+    return outcome.stdout.startswith("rsync  version 3")
+
+
+def _has_no_rsync(outcome: ProcessResult) -> bool:
+    return (
+        outcome.returncode in {12, 127}
+        and "rsync: " in outcome.stderr
+        and ("not found" in outcome.stderr or "No such file" in outcome.stderr)
+    )
+
+
+def transfer_failure(host: SshHost, outcome: ProcessResult) -> Negative | NetworkFailure:
+    name = host.destination
+    for text, reason, hint in _FAILURES:
+        if text in outcome.stderr:
+            lines = [line for line in outcome.stderr.splitlines() if text in line]
+            message = f"files cannot be copied to or from {name}: {reason}: {lines[0].strip()}"
+            return Negative(message, hint=hint.format(name=name))
+    lost = ("connection unexpectedly closed", "connection broke", "Broken pipe", "error in rsync")
+    if is_ssh_failure(outcome) or any(text in outcome.stderr for text in lost):
+        return connection_failure(name, outcome)
+    return Negative(f"files cannot be copied to or from {name}: {outcome.tail}")
+
+
+def parse_list(text: str) -> dict[str, FileState]:
+    """Return the files of a list; a name with a line break is none that could be compared."""
+    files = {}
+    for line in text.splitlines():
+        size, _, rest = line.partition(" ")
+        time, _, path = rest.partition(" ")
+        if size.isdecimal() and time.lstrip("-").isdecimal() and path.startswith("./"):
+            files[path.removeprefix("./")] = FileState(size=int(size), time=int(time))
+    return files
+
+
+def _write_names(paths: Sequence[str], pipe: IO[bytes], close: bool = False) -> None:  # noqa: FBT001, FBT002
+    for path in paths:
+        pipe.write(os.fsencode(path) + b"\0")
+    if close:
+        pipe.close()
+
+
+def pack(folder: Path, paths: Sequence[str], pipe: IO[bytes]) -> None:
+    """Write a tar of these files; one that is gone meanwhile is left out."""
+    with tarfile.open(fileobj=io.BufferedWriter(_Raw(pipe)), mode="w|") as tar:
+        for path in paths:
+            try:
+                tar.add(folder / path, arcname=path, recursive=False)
+            except FileNotFoundError:
+                continue
+
+
+class _Raw(io.RawIOBase):
+    """A pipe that stays open when the tar is complete."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        return self._pipe.write(bytes(data))  # type: ignore[call-overload]
+
+
+Files = Mapping[str, FileState]
+
+
+def to_send(here: Files, there: Files, sent: Files) -> list[str]:
+    """Return the files to send: new and changed ones, but none that only changed there."""
+    return [
+        path
+        for path, state in here.items()
+        if there.get(path) != state and not (path in there and sent.get(path) == state)
+    ]
+
+
+def to_remove(here: Files, there: Files, sent: Files) -> list[str]:
+    """Return the files that were sent, are gone here, and did not change there."""
+    return [path for path in there if path not in here and sent.get(path) == there[path]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesToReturn:
+    """Files to bring back, and those whose newer state here stays."""
+
+    paths: tuple[str, ...]
+    newer: tuple[str, ...]
+
+
+def code_to_return(here: Files, there: Files, sent: Files) -> FilesToReturn:
+    """Return the files of the code that changed there since they were sent."""
+    changed = [p for p, state in there.items() if sent.get(p) != state and here.get(p) != state]
+    newer = [path for path in changed if here.get(path) != sent.get(path)]
+    return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
+
+
+def output_to_return(here: Files, there: Files) -> FilesToReturn:
+    """Return the files of an output that are not here, unless one here was changed later."""
+    changed = [path for path, state in there.items() if here.get(path) != state]
+    newer = [path for path in changed if path in here and here[path].time > there[path].time]
+    return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
+
+
+def bytes_of(paths: Iterable[str], files: Files) -> int:
+    return sum(files[path].size for path in paths if path in files)
+
+
+def read_sent(name: str, context: Context) -> dict[str, FileState]:
+    """Return what was sent to a folder; empty for one that is new or cannot be read."""
+    try:
+        rows = json.loads(_sent_file(name, context).read_text(encoding="utf-8"))
+        return {path: FileState(size=size, time=time) for path, (size, time) in rows.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def write_sent(name: str, files: Files, context: Context) -> None:
+    rows = {path: (state.size, state.time) for path, state in files.items()}
+    file = _sent_file(name, context)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(file, json.dumps(rows, ensure_ascii=False) + "\n", mode=0o600)
+
+
+def _sent_file(name: str, context: Context) -> Path:
+    return context.state / "sent" / f"{name}.json"

@@ -1,0 +1,98 @@
+"""Ways from this machine into a run on another: tunnels for ports, blocks for `ssh NAME`."""
+
+import shlex
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from dlimg.atomic_write import atomic_write
+from dlimg.context import Context
+from dlimg.errors import NetworkFailure
+from dlimg.host.ssh import SshHost
+from dlimg.run.model import PortMapping, RunName
+
+FILE: Final = "ssh_config"
+_FOLDER: Final = "ssh_config.d"
+
+
+def open_tunnels(
+    host: SshHost, wanted: Sequence[PortMapping], there: Mapping[int, int]
+) -> dict[int, int]:
+    """Open a tunnel to each port of a container and return the ports of this machine.
+
+    `there` has the machine's ports by the container's. They close with this process.
+    """
+    chosen = {port.container: port.host for port in wanted}
+    return {
+        container: _open(host, chosen.get(container, 0), port) for container, port in there.items()
+    }
+
+
+def _open(host: SshHost, wanted: int, there: int) -> int:
+    port = wanted or _free_port()
+    reason = host.forward(port, there)
+    if reason and wanted:  # taken since it was looked at
+        port = _free_port()
+        reason = host.forward(port, there)
+    if reason:
+        hint = f"`ssh -N -L {port}:127.0.0.1:{there} {host.destination}` opens it by hand"
+        raise NetworkFailure(f"there is no tunnel to {host.destination}: {reason}", hint=hint)
+    return port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def write_block(run: RunName, host: SshHost, port: int, user: str, context: Context) -> str:
+    """Write the block of a run into dlimg's own ssh configuration; return the line that uses it."""
+    name = f"dlimg-{run.name}-{run.number}"
+    known = context.config / "ssh_known_hosts"
+    proxy = shlex.join(["ssh", *_config_of(host), "-W", "127.0.0.1:%p", "--", host.destination])
+    lines = (
+        f"Host {name}",
+        "    HostName 127.0.0.1",
+        f"    Port {port}",
+        f"    User {user}",
+        f"    ProxyCommand {proxy}",
+        f"    HostKeyAlias {name}",
+        f'    UserKnownHostsFile "{known}"',
+        "    StrictHostKeyChecking accept-new",
+    )
+    atomic_write(_block_file(run, context), "\n".join(lines) + "\n", mode=0o600)
+    main = context.config / FILE
+    atomic_write(main, f'Include "{context.config / _FOLDER}/*.conf"\n', mode=0o600)
+    if _is_included(main, context):
+        return f"ssh {name}"
+    return f"ssh -F {shlex.quote(str(main))} {name}"
+
+
+def remove_block(run: RunName, context: Context) -> None:
+    _block_file(run, context).unlink(missing_ok=True)
+
+
+def _block_file(run: RunName, context: Context) -> Path:
+    return context.config / _FOLDER / f"{run.name}-{run.number}.conf"
+
+
+def _config_of(host: SshHost) -> Sequence[str]:
+    """Return the option for the user's other configuration, if there is one."""
+    if "-F" not in host.options:
+        return ()
+    position = host.options.index("-F")
+    return host.options[position : position + 2]
+
+
+def _is_included(main: Path, context: Context) -> bool:
+    """Return whether the user's own configuration includes dlimg's."""
+    home = Path(context.environment.get("HOME") or Path.home())
+    try:
+        text = (home / ".ssh" / "config").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    short = str(main).replace(f"{home}/", "~/")
+    includes = [line for line in text.splitlines() if line.strip().lower().startswith("include")]
+    return any(str(main) in line or short in line for line in includes)
