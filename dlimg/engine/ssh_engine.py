@@ -26,7 +26,7 @@ from dlimg.host.ssh import SSH_FAILED, SshHost, connect, connection_failure
 _JSON: Final = "{{json .}}"
 _RECONNECT_SECONDS: Final = (1, 2, 4, 8, 15, 30)
 _NO_SUCH: Final = ("No such container", "No such image", "No such object")
-_NO_IMAGE: Final = ("manifest unknown", "not found", "does not exist", "access denied")
+_NO_IMAGE: Final = ("manifest unknown", ": not found", "does not exist", "access denied")
 
 # Prints the words of the docker command that reaches an engine.
 _FIND_DOCKER: Final = """
