@@ -196,7 +196,7 @@ def _detach(start: RunStart, engine: Engine, context: Context) -> int:
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
     lines = (
-        remote_lines(status, _ssh_user(start), engine, context)
+        remote_lines(status, start.account, engine, context)
         if engine.ssh
         else addresses_of(start, status)
     )
@@ -207,12 +207,8 @@ def _detach(start: RunStart, engine: Engine, context: Context) -> int:
     return 0
 
 
-def _ssh_user(start: RunStart) -> str:
-    return "root" if start.spec.user.startswith("0:") else "user"
-
-
 def addresses_of(start: RunStart, status: RunStatus) -> tuple[str, ...]:
-    return tuple(addresses(start.record.mode, status.ports, start.hidden, _ssh_user(start)))
+    return tuple(addresses(start.record.mode, status.ports, start.hidden, start.account))
 
 
 def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
@@ -222,7 +218,7 @@ def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
 
     def started() -> None:
         status = status_of(record, engine, context)
-        lines = remote_lines(status, _ssh_user(start), engine, context)
+        lines = remote_lines(status, start.account, engine, context)
         if engine.ssh:
             status = replace(status, ports=open_tunnels(engine.ssh, start.ports, status.ports))
         others = port_lines(status) if engine.ssh else ()

@@ -71,7 +71,7 @@ def _start(options: UpOptions, engine: Engine, context: Context) -> RunStatus:
     start = create_run(options.request, options.matrix, engine, context)
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
-    for line in addresses(start.record.mode, status.ports, start.hidden, start.spec.user):
+    for line in addresses(start.record.mode, status.ports, start.hidden, start.account):
         context.log(line)
     return status
 

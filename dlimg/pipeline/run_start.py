@@ -34,6 +34,7 @@ from dlimg.run.model import (
     DataRequest,
     GpuAccess,
     ImageChoice,
+    Mode,
     Mount,
     PortMapping,
     RunData,
@@ -42,7 +43,7 @@ from dlimg.run.model import (
     RunRequest,
     RunSpec,
 )
-from dlimg.run.modes import ModeSetup, mode_setup
+from dlimg.run.modes import ModeSetup, has_ssh, mode_setup
 from dlimg.run.names import check_name, data_targets, name_from, output_of, refuse_repeats
 from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
@@ -69,6 +70,7 @@ class LocatedImage:
     digest: str
     entrypoint: tuple[str, ...] = ()
     user: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +90,15 @@ class RunParts:
 class RunStart:
     """A run whose container exists and is not started; `hidden` is to be sent when it is.
 
-    `ports` are those that the user wants on this machine, also for a run on another.
+    `ports` are those that the user wants on this machine, also for a run on another. `account` is
+    the name of its user, for ssh.
     """
 
     spec: RunSpec
     record: RunRecord
     hidden: Mapping[str, str] = field(repr=False)
     ports: tuple[PortMapping, ...] = ()
+    account: str = ""
 
 
 class RunPlace(Protocol):
@@ -180,7 +184,13 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     write_record(record, context)
     access = f", {decision.access}" if decision.access else " on the CPU"
     context.log(f"{run}: {image.name}{access} ({choice.reason})")
-    return RunStart(spec=spec, record=record, hidden=parts.hidden, ports=wanted_ports)
+    return RunStart(
+        spec=spec,
+        record=record,
+        hidden=parts.hidden,
+        ports=wanted_ports,
+        account="root" if spec.user.startswith("0:") else image.account or "user",
+    )
 
 
 def _choice(request: RunRequest, decision: GpuDecision, matrix: str, engine: Engine) -> ImageChoice:
@@ -307,6 +317,7 @@ def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
         digest=digest,
         entrypoint=tuple(config.get("Entrypoint") or ()),
         user=config.get("User") or "",
+        account=_variable("USER", config.get("Env") or ()),
     )
 
 
@@ -375,7 +386,7 @@ def _decide(
         variables={"DLIMG_RUN": str(run), **parts.setup.variables, **request.variables},
         labels=run_labels(record),
         gpu=parts.gpu,
-        user=place.user(engine),
+        user=_user_for(request.mode, parts.image, place.user(engine), context),
         stop_seconds=request.stop_seconds,
         terminal=request.terminal,
     )
@@ -451,6 +462,21 @@ def run_labels(record: RunRecord) -> dict[str, str]:
         "io.dlimg.run.created": record.created,
     }
     return {name: value for name, value in labels.items() if value}
+
+
+def _variable(name: str, settings: Sequence[str]) -> str:
+    """Return the value of a variable that an image sets, or an empty text."""
+    values = (text.partition("=")[2] for text in settings if text.startswith(f"{name}="))
+    return next(values, "")
+
+
+def _user_for(mode: Mode, image: LocatedImage, user: str, context: Context) -> str:
+    """Return the user of a run; sshd lets in only users that the image knows."""
+    number = user.partition(":")[0]
+    if has_ssh(mode) and number not in {"", "0", image.user.partition(":")[0]}:
+        context.log(f"note: sshd knows no user {number}: files belong to {image.user} there")
+        return ""
+    return user
 
 
 def _user(engine: Engine) -> str:

@@ -1,7 +1,9 @@
 """Runs of folders, on a real engine: from a script to its output, and each fault on the way."""
 
+import contextlib
 import json
 import os
+import pty
 import secrets
 import signal
 import subprocess
@@ -481,3 +483,50 @@ def test_a_wrong_project_file_is_refused_with_its_line(folder: Folder) -> None:
         assert ended.returncode == 2
         assert "dlimg.yaml:2: unknown key 'comand'" in ended.stderr
         assert "did you mean 'command'?" in ended.stderr
+
+
+def test_a_shell_in_a_terminal_and_attaching_to_a_run(folder: Folder) -> None:
+    output = in_terminal(
+        folder, folder.words("--terminal", command=()), "echo in $((6*7)); exit 3\n"
+    )
+    assert "in 42" in output
+    assert folder.status(1)["exit_code"] == 3
+    folder.shell("echo before; until [ -e end ]; do sleep .1; done; echo after", "-d")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlimg", "attach", folder.name],
+        env={**folder.variables, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "before\n"
+    (folder.path / "end").touch()
+    assert process.communicate(timeout=30)[0] == "after\n"
+    assert folder.dlimg("attach", folder.name).returncode == 2
+
+
+def in_terminal(folder: Folder, words: Sequence[str], typed: str) -> str:
+    """The output of a command in a terminal of its own, into which this is typed."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlimg", *words],
+        cwd=folder.path,
+        env={**folder.variables, "PYTHONPATH": str(ROOT), "TERM": "dumb"},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    )
+    os.close(slave)
+    output, is_typed = b"", False
+    # A terminal whose last program has ended cannot be read.
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 4096):
+            output += piece
+            if not is_typed and b"$ " in output.replace(b"# ", b"$ "):
+                os.write(master, typed.encode())
+                is_typed = True
+    process.wait(timeout=60)
+    os.close(master)
+    return output.decode()

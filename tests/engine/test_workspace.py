@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -222,3 +224,31 @@ def test_the_health_check_is_cheap(engine: Engine, digest: str) -> None:
             container.exec_run(["true"])
         print(f"{(asked - (time.monotonic() - began)) / 5 * 1000:.0f} ms")
         assert asked < 5
+
+
+def test_a_folder_becomes_a_notebook_by_one_line(digest: str, tmp_path: Path) -> None:
+    assert digest
+    (tmp_path / "mine.ipynb").write_text("{}")
+    variables = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = ("run", "-d", "--name", f"t{secrets.token_hex(4)}", "--env", CELL, "--mode", "jupyter")
+    started = dlimg(*words, cwd=tmp_path, variables=variables)
+    name = started.stdout.strip()
+    try:
+        assert started.returncode == 0, started.stderr
+        line = next(line for line in started.stderr.splitlines() if line.startswith("Jupyter: "))
+        place, _, token = line.removeprefix("Jupyter: ").partition("/lab?token=")
+        assert place.startswith("http://127.0.0.1:")
+        listing = f"{place}/api/contents?token={token}"
+        deadline = time.monotonic() + 180
+        names: list[str] = []
+        while "mine.ipynb" not in names:
+            assert time.monotonic() < deadline, dlimg("logs", name, variables=variables).stdout
+            with contextlib.suppress(requests.ConnectionError):
+                answer = requests.get(listing, timeout=10)
+                names = [entry["name"] for entry in answer.json().get("content") or ()]
+            time.sleep(0.2)
+        assert requests.get(f"{place}/api/contents", timeout=10).status_code == 403
+        row = json.loads(dlimg("ps", "--format", "json", variables=variables).stdout)[0]
+        assert token not in json.dumps(row)
+    finally:
+        dlimg("rm", "--force", name, variables=variables)

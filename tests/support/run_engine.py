@@ -11,6 +11,8 @@ import requests
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 
+CONFIG = {"Entrypoint": ["entry"], "User": "1000:100", "Env": ["PATH=/bin", "USER=somebody"]}
+
 
 def _response(status: int) -> requests.Response:
     response = requests.Response()
@@ -43,7 +45,7 @@ class FakeApi:
     def inspect_image(self, name: str) -> Mapping[str, Any]:
         if name not in self.images:
             raise not_found(f"No such image: {name}")
-        return {"Id": self.images[name], "RepoDigests": [], "Config": {"Entrypoint": ["entry"]}}
+        return {"Id": self.images[name], "RepoDigests": [], "Config": CONFIG}
 
     def pull(self, repository: str, tag: str, **_options: Any) -> Iterator[Mapping[str, Any]]:
         name = f"{repository}:{tag}"

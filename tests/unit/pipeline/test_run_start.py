@@ -211,3 +211,23 @@ def test_a_record_of_a_run_elsewhere_is_no_obstacle(
 ) -> None:
     write_record(replace(start().record, container="other"), context)
     assert start().spec.run.number == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "user"), [(1000, "1000:1"), (0, "0:1"), (1234, "")], ids=["known", "root", "unknown"]
+)
+def test_with_ssh_the_user_is_one_that_the_image_knows(
+    number: int,
+    user: str,
+    start: Callable[..., RunStart],
+    api: run_engine.FakeApi,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: number)
+    monkeypatch.setattr(os, "getgid", lambda: 1)
+    api.images["dlimg/jax:0.12.0.1-cpu-py3.13-debian13-workspace"] = "sha256:44"
+    variables = {"PUBLIC_KEY": "ssh-ed25519 AAAA"}
+    begun = start(env=f"{JAX}-workspace", mode="ssh", command=(), variables=variables)
+    assert begun.spec.user == user
+    assert begun.account == ("root" if number == 0 else "somebody")
+    assert begun.spec.command == ("ssh",)
