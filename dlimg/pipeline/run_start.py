@@ -20,6 +20,7 @@ from dlimg.pipeline.run_layer import layered_image
 from dlimg.pipeline.run_on import RemotePlace, read_machine
 from dlimg.pipeline.run_pull import pull
 from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.render.bake import KEY_LABEL
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.data_volume import find_data
@@ -64,10 +65,11 @@ class GpuDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedImage:
-    """An image in the engine: its name and its digest."""
+    """An image in the engine: its name, its digest and its content key."""
 
     name: str
     digest: str
+    key: str = ""
     entrypoint: tuple[str, ...] = ()
     user: str = ""
     account: str = ""
@@ -315,6 +317,7 @@ def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
     return LocatedImage(
         name=name,
         digest=digest,
+        key=(config.get("Labels") or {}).get(KEY_LABEL, ""),
         entrypoint=tuple(config.get("Entrypoint") or ()),
         user=config.get("User") or "",
         account=_variable("USER", config.get("Env") or ()),
@@ -383,7 +386,7 @@ def _decide(
         entrypoint=start_words(waiting, parts.image.entrypoint),
         mounts=(*_mounts(folder, output, parts.data), *_waiting_mounts(waiting, locks)),
         ports=(*parts.setup.ports, *request.ports),
-        variables={"DLIMG_RUN": str(run), **parts.setup.variables, **request.variables},
+        variables={**_identity(run, parts.image), **parts.setup.variables, **request.variables},
         labels=run_labels(record),
         gpu=parts.gpu,
         user=_user_for(request.mode, parts.image, place.user(engine), context),
@@ -391,6 +394,17 @@ def _decide(
         terminal=request.terminal,
     )
     return spec, record
+
+
+def _identity(run: RunName, image: LocatedImage) -> dict[str, str]:
+    """Return variables that name the run and its image inside it: `dlimg-info` shows them."""
+    variables = {
+        "DLIMG_RUN": str(run),
+        "DLIMG_REFERENCE": image.name,
+        "DLIMG_DIGEST": image.digest,
+        "DLIMG_CONTENT_KEY": image.key,
+    }
+    return {name: value for name, value in variables.items() if value}
 
 
 def default_command(request: RunRequest) -> tuple[str, ...]:

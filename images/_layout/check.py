@@ -65,7 +65,7 @@ def main() -> int:
     verdicts = {row["verdict"] for row in rows}
     code = 1 if FAILED in verdicts else 0 if verdicts == {PASSED} else 3
     if "--json" in sys.argv:
-        print(json.dumps({"checks": rows, "exit_code": code}, indent=2))
+        print(json.dumps({"schema": 1, "checks": rows, "exit_code": code}, indent=2))
     return code
 
 

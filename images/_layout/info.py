@@ -32,8 +32,9 @@ def collect(environment: Mapping[str, str], root: str = "/") -> dict[str, object
         *diagnosis.gpu_findings(image, answer, environment, root),
         *diagnosis.machine_findings(image, environment, root),
     ]
-    passed_on = {name: environment.get(variable, "") for name, variable in PASSED_ON.items()}
+    passed_on = {name: environment.get(variable) or None for name, variable in PASSED_ON.items()}
     return {
+        "schema": 1,
         "image": {**image, **passed_on},
         "machine": machine_facts(answer, root),
         "installed": installed(image, environment, root),
@@ -53,8 +54,8 @@ def machine_facts(answer: driver.Answer | None, root: str) -> dict[str, object]:
             {"name": gpu.name, "capability": gpu.capability, "memory_bytes": gpu.memory}
             for gpu in (answer.gpus if answer else ())
         ],
-        "driver": answer.version if answer else machine.kernel_driver(root),
-        "driver_cuda": cuda_text(answer.cuda) if answer else "",
+        "driver": (answer.version if answer else machine.kernel_driver(root)) or None,
+        "driver_cuda": (cuda_text(answer.cuda) if answer else "") or None,
         "cpus": dlimg_start.usable_cpus(root) or cpus,
         "machine_cpus": cpus,
         "memory_bytes": machine.memory(root),
@@ -98,7 +99,7 @@ def installed(
 
 
 def advice(
-    image: Mapping[str, object], passed_on: Mapping[str, str], environment: Mapping[str, str]
+    image: Mapping[str, object], passed_on: Mapping[str, str | None], environment: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield what to do next."""
     yield "`dlimg-check` runs the image's own checks"

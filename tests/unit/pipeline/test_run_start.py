@@ -64,6 +64,17 @@ def test_a_folder_of_any_name_becomes_a_run(
     assert [r.run.number for r in read_records(context)] == [1, 2]
 
 
+def test_a_run_knows_its_image(
+    start: Callable[..., RunStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**run_engine.CONFIG, "Labels": {"io.dlimg.key": "0123"}}
+    monkeypatch.setattr(run_engine, "CONFIG", config)
+    variables = start().spec.variables
+    assert variables["DLIMG_REFERENCE"] == "mine:1"
+    assert variables["DLIMG_DIGEST"] == "sha256:11"
+    assert variables["DLIMG_CONTENT_KEY"] == "0123"
+
+
 def test_data_is_mounted_read_only_at_three_places(
     start: Callable[..., RunStart], tmp_path: Path
 ) -> None:
