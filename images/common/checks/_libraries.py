@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import _files
 import _tag
 
 PATIENCE = 60  # seconds for one library; cuBLAS takes one
+AT_ONCE = min(8, len(os.sched_getaffinity(0)))
 LOADED = 86  # how the process ends in which a library was loaded
 LIBRARY = re.compile(r".+\.so(\.[0-9][\w.]*)?")
 OTHER_PYTHON = re.compile(r"\.(cpython-(?P<version>\d+)|pypy\d+)")
@@ -78,11 +80,34 @@ def lost() -> list[str]:
     )
 
 
+class Child(NamedTuple):
+    """A process that loads a library, and where its complaint can be read."""
+
+    number: int
+    output: int
+
+
 def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
     """Load a library with all its symbols; return the loader's complaint, or an empty text.
 
     A separate process does it, because a library's constructors may crash or change it.
     """
+    return _end(_start(path, load))
+
+
+def opened_each(paths: Sequence[Path]) -> dict[Path, str]:
+    """Load libraries, each in a process of its own, several at once; return the complaints."""
+    complaints: dict[Path, str] = {}
+    running: deque[tuple[Path, Child]] = deque()
+    for path in paths:
+        if len(running) == AT_ONCE:
+            first, child = running.popleft()
+            complaints[first] = _end(child)
+        running.append((path, _start(path)))
+    return complaints | {path: _end(child) for path, child in running}
+
+
+def _start(path: Path, load: Callable[[str], object] | None = None) -> Child:
     read, write = os.pipe()
     with warnings.catch_warnings():
         # Of threads, which do not come along: the child takes nothing that one of them may hold.
@@ -91,9 +116,13 @@ def opened(path: Path, load: Callable[[str], object] | None = None) -> str:
     if not child:
         _load(str(path), write, load or _bind)
     os.close(write)
-    with os.fdopen(read, errors="replace") as output:
+    return Child(child, read)
+
+
+def _end(child: Child) -> str:
+    with os.fdopen(child.output, errors="replace") as output:
         complaint = (output.read().strip().splitlines() or [""])[-1]
-    _, status = os.waitpid(child, 0)
+    _, status = os.waitpid(child.number, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == LOADED:
         return ""

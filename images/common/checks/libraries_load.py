@@ -6,7 +6,7 @@ packages beside the framework and NVIDIA's, a library that is as it was publishe
 needs to import the package may fail to load, as may those that the matrix excepts.
 
 needs: nothing
-seconds: 300
+seconds: 900
 """
 
 import importlib
@@ -76,7 +76,7 @@ def main(top: Path = Path("/")) -> None:
     began = time.monotonic()
     expected = _tag.cell()
     libraries = _libraries.find(sys.path)
-    troubles = {path: _libraries.opened(path) for path in libraries.cuda}
+    troubles = _libraries.opened_each(libraries.cuda)
     seconds = time.monotonic() - began
     used = [
         path for path in libraries.modules if not any(str(path).endswith(name) for name in UNUSED)
@@ -198,7 +198,8 @@ def trial() -> None:
     import_after_framework(order.modules)
     _libraries.load_in_turn(map(Path, order.first))
     loaded = sorted({path.name for path in _cuda_libraries.mapped_files("lib")})
-    print(json.dumps([{path: _libraries.opened(Path(path)) for path in order.tried}, loaded]))
+    complaints = _libraries.opened_each([Path(path) for path in order.tried])
+    print(json.dumps([{str(path): text for path, text in complaints.items()}, loaded]))
 
 
 def import_after_framework(modules: list[str]) -> None:
