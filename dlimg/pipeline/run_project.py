@@ -1,7 +1,7 @@
 """Projects of runs: a new folder with `dlimg.yaml`, and reading that file."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,8 @@ from dlimg.run.model import RunRequest
 from dlimg.run.names import name_from
 from dlimg.run.project_file import FILE, RunProject, parse_project, with_project
 
+# The script that a run without a command starts, the first that is there.
+SCRIPTS: Final = ("train.py", "main.py")
 TEMPLATES: Final = ("pytorch", "tensorflow", "jax", "notebook")
 _FILES: Final = Path(__file__).parents[1] / "project_files/new"
 _GIT_SECONDS: Final = 3600
@@ -39,9 +41,23 @@ def read_project_file(folder: Path) -> RunProject | None:
 
 
 def request_in(request: RunRequest) -> RunRequest:
-    """Return the request with the values of its folder's project, if there is one."""
+    """Return the request with the values of its folder: of its project, or of its files."""
     project = read_project_file(request.folder)
-    return with_project(request, project) if project else request
+    return with_files(with_project(request, project) if project else request)
+
+
+def with_files(request: RunRequest) -> RunRequest:
+    """Return the request with the folder's script as command, or with Jupyter for notebooks."""
+    if request.command or request.mode != "command" or request.terminal:
+        return request
+    scripts = sorted(path.name for path in request.folder.glob("*.py"))
+    script = next((name for name in SCRIPTS if name in scripts), "")
+    if not script and len(scripts) == 1:
+        script = scripts[0]
+    if script:
+        return replace(request, command=("python", script))
+    is_notebook = not scripts and any(request.folder.glob("*.ipynb"))
+    return replace(request, mode="jupyter") if is_notebook else request
 
 
 def start_run_project(wish: NewRunProject, context: Context) -> tuple[str, ...]:

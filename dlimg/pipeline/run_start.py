@@ -51,7 +51,6 @@ from dlimg.run.secrets import secret_values, visible_secrets
 from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
 
 OUTPUT_FOLDER: Final = "output"
-_SCRIPTS: Final = ("train.py", "main.py")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +228,7 @@ def check_request(request: RunRequest) -> None:
     if not request.folder.is_dir():
         raise BadInput(f"there is no folder {request.folder}")
     refuse_repeats(request.data)
+    default_command(request)
     if request.gpu == "cpu" and (request.device or request.queue):
         option = "--device" if request.device else "--queue"
         raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
@@ -355,7 +355,7 @@ def _decide(
     """Return the specification of a run and its record, both without a container."""
     folder, run, context = request.folder.resolve(), parts.run, engine.context
     output = _output_folder(request, run, engine, context)
-    command = request.command or default_command(request)
+    command = default_command(request)
     record = RunRecord(
         run=run,
         container="",
@@ -408,15 +408,14 @@ def _identity(run: RunName, image: LocatedImage) -> dict[str, str]:
 
 
 def default_command(request: RunRequest) -> tuple[str, ...]:
-    """Return the command of a request without one: the folder's script. Raises BadInput."""
+    """Return the command of a request, or that of its mode. Raises BadInput without either."""
+    if request.command:
+        return request.command
     if request.mode != "command":
         return (request.mode,)
     if request.terminal:
         return ("bash",)
-    scripts = [name for name in _SCRIPTS if (request.folder / name).is_file()]
-    if scripts:
-        return ("python", scripts[0])
-    hint = "e.g. `dlimg run -- python FILE.py`; without one it runs train.py or main.py"
+    hint = "e.g. `dlimg run -- python FILE.py`; a single script needs none"
     raise BadInput("there is no command to run", where=str(request.folder), hint=hint)
 
 

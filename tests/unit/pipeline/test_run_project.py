@@ -22,9 +22,10 @@ from dlimg.pipeline.run_project import (
     NewRunProject,
     new_files,
     read_project_file,
+    request_in,
     start_run_project,
 )
-from dlimg.run.model import ProjectLayer
+from dlimg.run.model import ProjectLayer, RunRequest
 
 BASE = LayerBase(name="dlimg/jax:1", digest="sha256:1", user="1000:100", kind="jax")
 TQDM = LockedPackage(name="tqdm", version="4.67", sha256="ab")
@@ -134,3 +135,28 @@ def test_a_file_that_is_no_lock_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(BadInput, match="it is no lock of dlimg"):
         read_lock_file(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "mode"),
+    [
+        (["train.py", "main.py"], "python train.py", "command"),
+        (["main.py", "model.py"], "python main.py", "command"),
+        (["fit 你.py"], "python fit 你.py", "command"),
+        (["a.py", "b.py"], "", "command"),
+        (["a.ipynb", "b.ipynb"], "", "jupyter"),
+        (["train.py", "a.ipynb"], "python train.py", "command"),
+        ([], "", "command"),
+    ],
+)
+def test_without_a_command_the_folders_files_say_what_runs(
+    files: list[str], command: str, mode: str, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    request = request_in(RunRequest(folder=tmp_path))
+    assert (" ".join(request.command), request.mode) == (command, mode)
+    given = RunRequest(folder=tmp_path, command=("x",))
+    assert request_in(given) == given
+    shell = RunRequest(folder=tmp_path, terminal=True)
+    assert request_in(shell) == shell

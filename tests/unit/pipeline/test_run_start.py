@@ -125,18 +125,6 @@ def test_an_output_folder_of_a_removed_run_is_not_used_again(
     assert start().spec.run.number == 8
 
 
-@pytest.mark.parametrize(
-    ("files", "command"),
-    [(["train.py", "main.py"], "python train.py"), (["main.py"], "python main.py")],
-)
-def test_without_a_command_the_folders_script_runs(
-    files: list[str], command: str, start: Callable[..., RunStart], folder: Path
-) -> None:
-    for name in files:
-        (folder / name).touch()
-    assert " ".join(start(command=()).spec.command) == command
-
-
 def test_without_a_command_or_script_the_run_is_refused(
     start: Callable[..., RunStart], context: Context
 ) -> None:

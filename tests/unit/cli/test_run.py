@@ -1,0 +1,101 @@
+"""The command line of runs: words and options, and what is refused without an engine."""
+
+from pathlib import Path
+
+import pytest
+
+from dlimg.cli import dispatch
+from dlimg.cli.main import main
+from dlimg.cli.run import RunOptions, options_of
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and an address at which no engine answers."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    return folder
+
+
+def parsed(*words: str) -> RunOptions:
+    return options_of(dispatch.parse(["run", *words]))
+
+
+def test_words_behind_the_dashes_are_the_command() -> None:
+    options = parsed("--cpu", "--", "python", "a b.py", "--gpu", "--", "$x")
+    assert options.request.command == ("python", "a b.py", "--gpu", "--", "$x")
+    assert options.request.gpu == "cpu"
+
+
+def test_one_text_with_spaces_is_a_line_for_the_shell() -> None:
+    assert parsed("python train.py").request.command == ("sh", "-c", "python train.py")
+    assert parsed("--", "./run").request.command == ("./run",)
+
+
+def test_options_of_data_ports_and_variables_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a:b").mkdir()
+    monkeypatch.setenv("HERE", "$x 你好")
+    words = ("--data", "../m:digits", "--data", "a:b", "-p", "80:8080", "-e", "HERE", "-e", "A=1=2")
+    request = parsed(*words, "--", "x").request
+    assert [(data.source, data.name) for data in request.data] == [
+        ("../m", "digits"),
+        ("a:b", "a-b"),
+    ]
+    assert (request.ports[0].host, request.ports[0].container) == (80, 8080)
+    assert request.variables == {"HERE": "$x 你好", "A": "1=2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--mode", "jupyter", "x"), "--mode jupyter and a command exclude each other"),
+        (("-t", "-d"), "--terminal and --detach exclude each other"),
+        (("--env", "", "x"), "--env: the value is empty"),
+        (("-p", "x", "y"), "'x' is no port"),
+        (("-e", "NOT_SET_HERE", "y"), "NOT_SET_HERE is not set here"),
+        (("--data", ":x", "y"), "names no data"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_mode_or_two_wishes_for_a_gpu_are_wrong_usage() -> None:
+    for words in (("--mode", "jupiter"), ("--gpu", "--cpu")):
+        with pytest.raises(SystemExit) as error:
+            parsed(*words)
+        assert error.value.code == 2
+
+
+@pytest.mark.parametrize("words", [("run", "--", "true"), ("stop", "a"), ("data", "ls")])
+def test_without_an_engine_the_address_and_a_hint_are_shown(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(list(words))
+    shown = capsys.readouterr().err
+    if words[0] == "stop":
+        assert (code, "there is no run 'a'" in shown) == (2, True)
+    else:
+        assert (code, "no container engine answers" in shown) == (4, True)
+        assert "hint:" in shown
+
+
+def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ps"]) == 0
+    assert "the states of runs are not known" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("rm",), ("rm", "--ended", "x"), ("stop", "a", "--seconds", "-1"), ("up",)]
+)
+def test_commands_of_runs_refuse_what_they_cannot_do(words: tuple[str, ...]) -> None:
+    assert main(list(words)) == 2
