@@ -25,8 +25,11 @@ pytestmark = [pytest.mark.engine, pytest.mark.hosts]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ROOT / "requirements/devcontainers/node_modules/@devcontainers/cli/devcontainer.js"
-# A developer's number, which the image does not know.
-DEVELOPER = 4321
+# A developer's number, which the image does not know. Where root runs the tests, it is made up.
+IS_ROOT = os.geteuid() == 0
+DEVELOPER = 4321 if IS_ROOT else os.geteuid()
+# The command asks for the name of who runs it.
+PASSWD = f"root:x:0:0::/root:/bin/sh\ndeveloper:x:{DEVELOPER}:{DEVELOPER}::/:/bin/sh\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +47,11 @@ class Developer:
     def run(self, *words: str) -> ProcessResult:
         """Run `devcontainer` as this user."""
         assert COMMAND.exists(), f"{COMMAND} is not there: run `nox -s hosts`"
-        number = f"{DEVELOPER}"
-        user = ("setpriv", "--reuid", number, "--regid", number, "--clear-groups")
+        become = (
+            f"mount --bind {self.home.parent}/passwd /etc/passwd; "
+            f'exec setpriv --reuid={DEVELOPER} --regid={DEVELOPER} --clear-groups "$@"'
+        )
+        user = ("unshare", "--mount", "sh", "-euc", become, "sh") if IS_ROOT else ()
         command = (shutil.which("node") or "node", str(COMMAND), words[0])
         places = ("--workspace-folder", str(self.project), "--docker-path", str(self.docker))
         variables = {
@@ -67,6 +73,7 @@ def developer(engine: Engine) -> Iterator[Developer]:
         shutil.copy(engine.docker, made.docker)
         stack.enter_context(engine_proxy.to(engine, made.socket))
         made.socket.chmod(0o666)
+        (folder / "passwd").write_text(PASSWD)
         (made.project / ".devcontainer").mkdir(parents=True)
         yield made
 
@@ -76,7 +83,7 @@ def opened(engine: Engine, developer: Developer, image: str) -> Iterator[Process
     """Open the image in the developer's folder; yield what `up` says."""
     settings = developer.project / ".devcontainer/devcontainer.json"
     settings.write_text(json.dumps({"image": image}))
-    for path in (developer.home, *developer.home.rglob("*")):
+    for path in (developer.home, *developer.home.rglob("*")) if IS_ROOT else ():
         os.chown(path, DEVELOPER, DEVELOPER)
     result = developer.run("up", "--buildkit", "never")
     try:
@@ -87,8 +94,11 @@ def opened(engine: Engine, developer: Developer, image: str) -> Iterator[Process
         images = [
             docker(engine, "inspect", "--format", "{{.Image}}", one).stdout.strip() for one in names
         ]
+        mounts = "{{range .Mounts}}{{.Name}} {{end}}"
+        volumes = docker(engine, "inspect", "--format", mounts, *names).stdout.split()
         for one in names:
             docker(engine, "rm", "--force", "--volumes", one)
+        docker(engine, "volume", "rm", "--force", *volumes)
         for one in images:
             if one != image:
                 docker(engine, "rmi", "--force", one)
