@@ -22,12 +22,14 @@ FEW_PROCESSES = 512
 # Frameworks whose data loaders hand over batches in shared memory.
 LOADERS = ("torch", "vllm")
 REFUSALS = {
+    9: "load the driver's module on the host: `modprobe nvidia`",
     4: "let this user read and write /dev/nvidia*",
     15: "a GPU has fallen off the bus: read the kernel's log, then restart the machine",
     16: "a GPU has to be reset, or the machine restarted",
 }
 MISMATCH = 18
 GIVE_GPUS = "start it with `--gpus all`, or by CDI with `--device nvidia.com/gpu=all`"
+MAKE_ROOM = "make room on the host (`docker system df`), or mount a larger disk there"
 NOT_NEEDED = "`-e DLIMG_QUIET=1` if no GPU is needed"
 WRITE_CDI = (
     "write the CDI file anew on the host, `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
@@ -282,7 +284,7 @@ def process_findings(root: str) -> Iterator[Finding]:
 
 
 def disk_findings(environment: Mapping[str, str], root: str) -> Iterator[Finding]:
-    """Yield disks that are nearly full: below 1 GiB, or a twentieth of smaller ones."""
+    """Yield disks that are nearly full: below 1 GiB or a twentieth of smaller ones, or of files."""
     home = environment.get("HOME", "").lstrip("/")
     paths = ["", "tmp", home, "code", "data", "output", *of_data(root)]
     seen = set()
@@ -291,8 +293,10 @@ def disk_findings(environment: Mapping[str, str], root: str) -> Iterator[Finding
         number = os.stat(f"{root}{path}").st_dev if space else 0
         if space and number not in seen and space[1] < min(GIB, space[0] // 20):
             message = f"the disk of /{path} has {space[1] // MIB} MB left"
-            remedy = "make room on the host (`docker system df`), or mount a larger disk there"
-            yield Finding("disk-full", message, remedy)
+            yield Finding("disk-full", message, MAKE_ROOM)
+        elif space and number not in seen and machine.has_few_files_left(f"{root}{path}"):
+            message = f"the disk of /{path} takes hardly any more files: its inodes are used up"
+            yield Finding("disk-full", message, MAKE_ROOM)
         seen.add(number)
 
 

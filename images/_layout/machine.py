@@ -9,6 +9,7 @@ from _collections_abc import Iterator
 CGROUPS = "sys/fs/cgroup"
 PCI = "sys/bus/pci/devices"
 NVIDIA = "0x10de"
+FEW_FILES = 1000
 DISPLAY = "0x03"  # VGA and 3D controllers; an NVIDIA card's sound is no GPU
 # Where engines and hosts mount what is nobody's to write to.
 NOT_DATA = ("proc", "sys", "dev", "run", "etc", "usr", "lib", "lib64", "var/run")
@@ -130,3 +131,9 @@ def disk(path: str) -> tuple[int, int] | None:
     if status.f_flag & os.ST_RDONLY or not status.f_blocks:
         return None
     return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+
+def has_few_files_left(path: str) -> bool:
+    """Return whether the disk has few inodes left; some file systems count none."""
+    status = os.statvfs(path)
+    return status.f_files > 0 and status.f_favail < min(FEW_FILES, status.f_files // 20)

@@ -132,6 +132,12 @@ SCRIPTS = [
         ["the disk of /data has 0 MB left", "mount a larger disk"],
         id="a full disk",
     ),
+    pytest.param(
+        "for number in $(seq 100); do touch /data/$number; done 2>/dev/null || true",
+        ("--env", "CUDA_VISIBLE_DEVICES=", "--tmpfs", "/data:nr_inodes=50"),
+        ["the disk of /data takes hardly any more files", "mount a larger disk"],
+        id="a disk full of files",
+    ),
 ]
 
 
