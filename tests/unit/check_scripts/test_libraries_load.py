@@ -164,6 +164,23 @@ def test_a_real_library_is_loaded_with_all_its_symbols(real: Callable[..., Path]
     assert libraries.opened(file) != ""
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_several_libraries_are_loaded_each_in_its_own_process(
+    at_once: int, real: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(libraries, "AT_ONCE", at_once)
+    sound = tmp_path / "sound.so"
+    sound.write_bytes(real(b"", b"").read_bytes())
+    lacking = real(b"\0fputs\0", b"\0fputx\0")
+    paths = [sound, lacking, Path("/none.so"), sound.with_name("none.so")]
+    complaints = libraries.opened_each(paths)
+    assert list(complaints) == paths
+    assert complaints[sound] == ""
+    assert "undefined symbol: fputx" in complaints[lacking]
+    assert complaints[Path("/none.so")].startswith("/none.so: cannot open")
+    assert libraries.opened_each([]) == {}
+
+
 CUDNN, OPS = "nvidia/cudnn/lib/libcudnn.so.9", "libcudnn_ops.so.9"
 
 
