@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dlimg.cli.edit_options import add_edit, edit_of
 from dlimg.cli.printing import out
@@ -32,7 +33,7 @@ def options_of(arguments: Namespace) -> RemoveOptions:
 
 def run(options: RemoveOptions, context: Context) -> int:
     """Return 0; the matrix has none of the cells any more."""
-    edit = plan_removal(options.request)
+    edit = plan_removal(options.request, datetime.now(tz=UTC).date())
     if edit.before == edit.after:
         context.log("the matrix has no such cell: nothing to remove")
         return 0

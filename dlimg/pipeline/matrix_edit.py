@@ -18,7 +18,7 @@ from dlimg.document.versions import begins_with, numbers
 from dlimg.errors import BadInput, DlimgError, Negative, nearest
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, Distribution
-from dlimg.matrix.add import NewCell, add_cell, add_ignored
+from dlimg.matrix.add import NewCell, add_cell
 from dlimg.matrix.model import NO_FACTS, Family, Matrix
 from dlimg.matrix.parse import parse_matrix
 from dlimg.matrix.remove import RemovedCells, remove_cells
@@ -26,10 +26,10 @@ from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.survey import Survey
 from dlimg.model import CPU, Cell
 from dlimg.pipeline.facts_files import read_facts, read_text
+from dlimg.pipeline.matrix_ignored import with_shipped_ignored, without_unused_ignored
 from dlimg.pipeline.shipped_families import (
     ShippedMatrix,
     families_without_facts,
-    ignored_by_shipped,
     read_shipped,
 )
 
@@ -104,7 +104,7 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
     try:
         after, point = add_cell(text, request.matrix, facts, cell)
         if shipped:
-            after = _with_ignored(facts, shipped, request.matrix, text, after, today)
+            after = with_shipped_ignored(facts, shipped, request.matrix, text, after, today)
     except BadInput as error:
         raise _with_the_edit(error) from error
     edit = _edit(facts, request.matrix, text, after)
@@ -150,20 +150,6 @@ def _from_shipped(
     return cell, (other,) if version != known.version else ()
 
 
-def _with_ignored(
-    facts: Facts, shipped: ShippedMatrix, source: str, before: str, after: str, today: date
-) -> str:
-    """Return the new text, with what dlimg's own matrix ignores about the new cell."""
-    names = {cell.id for cell in resolution_of(after, source, facts).cells}
-    locks = {
-        cell.id: lock
-        for cell in shipped.locked
-        if cell.id in names and (lock := shipped.lock_of(cell))
-    }
-    entries = ignored_by_shipped(shipped, after, facts, today, locks, before=before)
-    return add_ignored(after, source, facts, entries)
-
-
 def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
     """Return the commands that add what works instead of a cell that cannot exist."""
     default = QueryContext(read_facts(), today).systems[0]
@@ -171,7 +157,7 @@ def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
     return tuple(dict.fromkeys(offer.command for offer in offers if offer))
 
 
-def plan_removal(request: EditRequest) -> MatrixEdit:
+def plan_removal(request: EditRequest, today: date) -> MatrixEdit:
     """Return the edit that removes cells; its texts are equal if the matrix has none of them."""
     facts, text = read_facts(), _read(request.matrix)
     survey = Survey(text, request.matrix, facts)
@@ -187,7 +173,9 @@ def plan_removal(request: EditRequest) -> MatrixEdit:
         system=parse_names.parse_system(facts, request.os) if request.os else None,
         flavour=request.flavour,
     )
-    edit = _edit(facts, request.matrix, text, remove_cells(text, request.matrix, facts, removed))
+    after = remove_cells(text, request.matrix, facts, removed)
+    after = without_unused_ignored(facts, request.matrix, text, after, today)
+    edit = _edit(facts, request.matrix, text, after)
     if edit.new:
         raise _unexpected(edit)
     return edit

@@ -74,22 +74,29 @@ def ignored_by_shipped(
     `locks` are those of its cells, as far as they are there. What lint found `before` in the same
     matrix is not the new part's.
     """
-    known = {_key(entry) for entry in _used(shipped, before, facts, today, {})} if before else set()
+    ignored = shipped.matrix.ignored
+    earlier = used_ignored(before, ignored, facts, today, {}) if before else ()
+    known = {_key(entry) for entry in earlier}
     used = (
-        *_used(shipped, text, facts, today, locks),
-        *ignored_for_libraries(shipped.matrix.ignored, locks.values()),
+        *used_ignored(text, ignored, facts, today, locks),
+        *ignored_for_libraries(ignored, locks.values()),
     )
     own = {_key(entry) for entry in parse_matrix(text, MATRIX).ignored}
     new = {_key(entry): entry for entry in used if _key(entry) not in known | own}
     return tuple(new.values())
 
 
-def _used(
-    shipped: ShippedMatrix, text: str, facts: Facts, today: date, locks: Mapping[str, Lock]
+def used_ignored(
+    text: str,
+    ignored: tuple[IgnoredFinding, ...],
+    facts: Facts,
+    today: date,
+    locks: Mapping[str, Lock],
 ) -> Sequence[IgnoredFinding]:
+    """Return those of the entries that lint has a finding for in this matrix, with these locks."""
     matrix = parse_matrix(text, MATRIX)
     context = LintContext(
-        matrix=replace(matrix, ignored=shipped.matrix.ignored),
+        matrix=replace(matrix, ignored=ignored),
         resolution=resolve(matrix, facts),
         facts=facts,
         today=today,

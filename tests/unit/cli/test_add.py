@@ -105,6 +105,10 @@ def test_a_family_of_dlimgs_own_comes_with_all_that_it_needs(
         each.variable for each in own.families[family].env
     ]
     assert {("system-library", "*numba*")} <= {(each.id, each.about) for each in new.ignored}
+    assert main(["remove", family]) == 0
+    capsys.readouterr()
+    assert matrix.read_text(encoding="utf-8") == MATRIX
+    matrix.write_text(written, encoding="utf-8")
     locks = matrix.parent / "locks"
     (locks / "stacks").mkdir(parents=True)
     shutil.copy(ROOT / f"locks/{cell}.json", locks)
