@@ -1,5 +1,6 @@
 """`dlimg new`: a folder with a project file for runs, and something to run."""
 
+import shlex
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,5 +39,5 @@ def options_of(arguments: Namespace) -> NewOptions:
 def run(options: NewOptions, context: Context) -> int:
     for name in start_run_project(options.wish, context):
         out(f"{options.wish.folder / name}\n")
-    context.log(f"now: `cd {options.wish.folder}`, `dlimg up`")
+    context.log(f"now: `cd {shlex.quote(str(options.wish.folder))}`, `dlimg up`")
     return 0

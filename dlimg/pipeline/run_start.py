@@ -50,6 +50,8 @@ from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
 from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
 
+# With it the init of engines sends signals to the shell's programs as well.
+SIGNAL_GROUP: Final = "TINI_KILL_PROCESS_GROUP"
 OUTPUT_FOLDER: Final = "output"
 
 
@@ -382,11 +384,16 @@ def _decide(
         run=run,
         image=parts.image.name,
         digest=parts.image.digest,
-        command=command,
+        command=stoppable(command),
         entrypoint=start_words(waiting, parts.image.entrypoint),
         mounts=(*_mounts(folder, output, parts.data), *_waiting_mounts(waiting, locks)),
         ports=(*parts.setup.ports, *request.ports),
-        variables={**_identity(run, parts.image), **parts.setup.variables, **request.variables},
+        variables={
+            **_identity(run, parts.image),
+            **({} if stoppable(command) == command else {SIGNAL_GROUP: "1"}),
+            **parts.setup.variables,
+            **request.variables,
+        },
         labels=run_labels(record),
         gpu=parts.gpu,
         user=_user_for(request.mode, parts.image, place.user(engine), context),
@@ -417,6 +424,16 @@ def default_command(request: RunRequest) -> tuple[str, ...]:
         return ("bash",)
     hint = "e.g. `dlimg run -- python FILE.py`; a single script needs none"
     raise BadInput("there is no command to run", where=str(request.folder), hint=hint)
+
+
+def stoppable(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command so that a stop gives the programs of a line for the shell time, too.
+
+    A shell without a trap would end at once, and its container with all programs in it.
+    """
+    if command[:2] != ("sh", "-c") or len(command) <= len(("sh", "-c")):
+        return command
+    return ("sh", "-c", f"trap 'exit 143' TERM\n{command[2]}", *command[3:])
 
 
 def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: Context) -> Path:

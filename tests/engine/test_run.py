@@ -530,3 +530,31 @@ def in_terminal(folder: Folder, words: Sequence[str], typed: str) -> str:
     process.wait(timeout=60)
     os.close(master)
     return output.decode()
+
+
+def test_a_stop_gives_a_program_in_a_line_for_the_shell_time(folder: Folder) -> None:
+    (folder.path / "save.py").write_text(
+        "import signal, sys, time\n"
+        "def save(*_):\n"
+        "    time.sleep(1)\n"
+        "    print('saved', flush=True)\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "print('go', flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    words = folder.words(command=("python save.py; echo next",))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlimg", *words],
+        cwd=folder.path,
+        env={**folder.variables, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "go\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("saved\n", 143)
+    assert folder.status(1)["command"] == ["sh", "-c", "python save.py; echo next"]

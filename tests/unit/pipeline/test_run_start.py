@@ -230,3 +230,14 @@ def test_with_ssh_the_user_is_one_that_the_image_knows(
     assert begun.spec.user == user
     assert begun.account == ("root" if number == 0 else "somebody")
     assert begun.spec.command == ("ssh",)
+
+
+def test_only_a_line_for_the_shell_waits_for_its_programs(start: Callable[..., RunStart]) -> None:
+    line = start(command=("sh", "-c", "a; b $1", "x", "y z"))
+    assert line.spec.command == ("sh", "-c", "trap 'exit 143' TERM\na; b $1", "x", "y z")
+    assert line.spec.variables["TINI_KILL_PROCESS_GROUP"] == "1"
+    assert line.record.command == ("sh", "-c", "a; b $1", "x", "y z")
+    for words in (("python", "a.py"), ("sh", "-c"), ("sh", "a.sh")):
+        other = start(command=words)
+        assert other.spec.command == words
+        assert "TINI_KILL_PROCESS_GROUP" not in other.spec.variables
