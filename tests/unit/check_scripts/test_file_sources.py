@@ -211,6 +211,24 @@ def test_a_tree_in_which_everything_has_a_source(top: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "name", "fault"),
+    [
+        ("3000", "jovyan", ""),
+        ("3000", "other", "no package names the group other"),
+        ("3001", "jovyan", "the group jovyan is not as base-passwd or the layout made it"),
+    ],
+)
+def test_the_users_own_group_has_its_number_and_name(
+    top: Path, number: str, name: str, fault: str
+) -> None:
+    accounts = importlib.import_module("_accounts")
+    write(top / "etc/group", f"root:x:0:\nusers:x:100:\n{name}:x:{number}:\n")
+    image = claims.Image(top, tree.read(top, []), dpkg.read(top), dpkg.installed(top))
+    expected = {**SAID, "user": "jovyan", "gid": "3000"}
+    assert list(accounts.groups(image, expected)) == [fault] * bool(fault)
+
+
+@pytest.mark.parametrize(
     ("spoil", "fault"),
     [
         (lambda top: write(top / "x"), "x has no source"),

@@ -1,7 +1,7 @@
 """Which checks share a container, and what it is like."""
 
 from dlimg.checks.container_setup import ContainerKind, container_options, group_by_kind
-from dlimg.model import Check
+from dlimg.model import Check, ImageUser
 
 
 def check(name: str, container: str = "", *needs: str) -> Check:
@@ -52,3 +52,10 @@ def test_options_of_special_containers() -> None:
         "network_mode": "none",
         "user": "0:0",
     }
+
+
+def test_the_empty_home_is_that_of_the_images_user() -> None:
+    user = ImageUser(name="jovyan", number=2000, group=3000, home="/workspace")
+    options = container_options(ContainerKind(container="empty home"), user)
+    assert list(options["tmpfs"]) == ["/workspace"]
+    assert "uid=2000,gid=3000," in options["tmpfs"]["/workspace"]
