@@ -31,6 +31,7 @@ WITHOUT_PROJECT: Final = frozenset(
 # Commands of runs: they look for a matrix themselves, or need none.
 OF_RUNS: Final = frozenset(
     {"run", "new", "up", "down", "ps", "logs", "attach", "exec", "stop", "output", "data", "rm"}
+    | {"doctor"}
 )
 
 # Each command with what it does, in the order of the help. Its module has the same name.
@@ -53,6 +54,7 @@ COMMANDS: Final = {
     "render": "Write the Dockerfile of each locked cell.",
     "plan": "Show what would be built, as data.",
     "run": "Run a folder's command in an image, with its data, output and a GPU.",
+    "doctor": "Say what a machine lacks for runs: driver, toolkit, engine, disk; install it.",
     "new": "Start a folder with a project file for runs.",
     "up": "Run the project of this folder, and follow it.",
     "down": "End the runs of this folder's project.",

@@ -153,7 +153,7 @@ def unreachable_reason(context: Context) -> str:
     """Return why no engine answers at the context's address; empty when one does."""
     host = context.environment.get("DOCKER_HOST", "")
     try:
-        if host.startswith("unix://"):
+        if host.startswith("unix://") and hasattr(socket, "AF_UNIX"):
             # First without the SDK, which does not close a socket that is refused.
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(ANSWER_SECONDS)

@@ -1,11 +1,12 @@
 """Locks on files, by which processes of dlimg wait for each other."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+from dlimg.host.flock import EXCLUSIVE, NOW, flock
 
 
 @contextlib.contextmanager
@@ -15,10 +16,10 @@ def file_lock(file: Path, *, doing: str, log: Callable[[str], None]) -> Iterator
     while True:
         with file.open("w", encoding="ascii") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(lock, EXCLUSIVE | NOW)
             except BlockingIOError:
                 log(f"waiting for another dlimg that is {doing}")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                flock(lock, EXCLUSIVE)
             if _is_current(file, lock):
                 yield
                 return

@@ -23,6 +23,7 @@ MISSING: Final = 127
 TIMED_OUT: Final = 124
 GRACE: Final = 5.0  # seconds between two signals to end a child
 TAIL_LINES: Final = 15
+_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no other
 
 # The shell puts the daemon into the background and ends at once, so init becomes its parent:
 # its end leaves no zombie here, and it goes on when dlimg ends.
@@ -252,7 +253,7 @@ def end_group(child: Child) -> None:
             if wait_until(lambda: child.poll() is not None, GRACE):
                 break
     finally:
-        signal_group(child, signal.SIGKILL)
+        signal_group(child, _KILL)
         child.wait()
 
 

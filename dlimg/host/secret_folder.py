@@ -5,7 +5,6 @@ that can be locked has no owner any more.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -13,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from dlimg.host.flock import EXCLUSIVE, NOW, flock
 
 PREFIX: Final = "dlimg-secrets-"
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - other users cannot read the folders in it
@@ -51,7 +52,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         # Until the lock is taken, another process may take the folder for an abandoned one.
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            flock(lock, EXCLUSIVE)
             if folder.is_dir():
                 return folder, lock
             os.close(lock)
@@ -70,7 +71,7 @@ def _remove_if_abandoned(folder: Path) -> None:
         return
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(lock, EXCLUSIVE | NOW)
         shutil.rmtree(folder)
     finally:
         os.close(lock)

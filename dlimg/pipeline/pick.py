@@ -1,6 +1,6 @@
 """Answers to `pick`: the images that run on a machine, and what is known of them."""
 
-import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -152,7 +152,7 @@ def _best_of_framework(
 
 def detect_machine() -> LocalMachine:
     """Return the GPUs, the driver and the architecture of this machine."""
-    return replace(detect_gpus(load_nvml()), arch=os.uname().machine)
+    return replace(detect_gpus(load_nvml()), arch=platform.machine())
 
 
 def request_on_machine(

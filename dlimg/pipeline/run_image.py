@@ -214,11 +214,14 @@ def _choice(cells: Sequence[Cell], pick_context: PickContext, reason: str) -> Im
     names = dict.fromkeys(name for cell in cells for name in _names(cell, pick_context))
     first = cells[0]
     framework = framework_of(pick_context.facts, first)
+    lock = pick_context.catalog.lock_of(first.id)
     return ImageChoice(
         names=tuple(names),
         cell=first.id,
         is_cuda=first.is_cuda,
         driver=first.driver_floor.version if first.driver_floor else "",
+        driver_source=first.driver_floor.source if first.driver_floor else "",
+        download=sum(wheel.size for wheel in lock.wheels) if lock else 0,
         reason=f"{framework} {first.version}: {reason}",
     )
 

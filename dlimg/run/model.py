@@ -223,13 +223,16 @@ class ImageChoice:
     """The image of a run: names to try in this order, and the cell that they belong to.
 
     `cell` is empty for an image that the user names; `reason` says how it was chosen. `driver` is
-    the oldest NVIDIA driver that it runs with, empty for a CPU or where it is not known.
+    the oldest NVIDIA driver that it runs with, empty for a CPU or where it is not known;
+    `driver_source` says so. `download` is about the bytes of a pull, 0 if not known.
     """
 
     names: tuple[str, ...]
     cell: str = ""
     is_cuda: bool = False
     driver: str = ""
+    driver_source: str = ""
+    download: int = 0
     reason: str = ""
     notes: tuple[Problem, ...] = ()
 

@@ -1,6 +1,5 @@
 """Maintenance of the layer store: listing it, verifying it, and removing what nothing uses."""
 
-import fcntl
 import os
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import IO
 
 from dlimg.atomic_write import read_now
 from dlimg.errors import Negative
+from dlimg.host.flock import EXCLUSIVE, NOW, SHARED, flock
 from dlimg.model import Wheel
 from dlimg.store.images import remove_broken_records
 from dlimg.store.keys import Layer, LayerKey, entry_description
@@ -82,7 +82,7 @@ def verify_store(store: Store) -> tuple[DamagedLayer, ...]:
 def hold_store(store: Store) -> Iterator[None]:
     """Prevent the removal of layers: meanwhile `prune_layers` refuses to run."""
     with _open_lock(_use_lock(store)) as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        flock(lock, SHARED)
         yield
 
 
@@ -123,7 +123,7 @@ def prune_layers(
     `remove_others` then removes other files and returns their bytes. Raises Negative while
     another process holds the store.
     """
-    with _hold_alone(store), content_lock(store, fcntl.LOCK_EX):
+    with _hold_alone(store), content_lock(store, EXCLUSIVE):
         unused = [key for key in _entry_keys(store) if key not in used]
         freed = sum(remove_file(store.entry(key)) for key in unused)
         blobs = {store.blob(layer) for _, layer in list_layers(store)}
@@ -137,7 +137,7 @@ def is_unlocked(path: Path) -> bool:
     """Return whether no process holds a lock on this file."""
     try:
         with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(file, EXCLUSIVE | NOW)
     except OSError:
         return False
     return True
@@ -162,7 +162,7 @@ def list_files(folder: Path) -> list[Path]:
 def _hold_alone(store: Store) -> Iterator[None]:
     with _use_lock(store).open("w", encoding="ascii") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            flock(lock, EXCLUSIVE | NOW)
         except BlockingIOError:
             raise Negative(
                 "another dlimg is using these layers",

@@ -10,7 +10,6 @@ A layer is in the store once its index entry is, which is written last. Before t
 """
 
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from dlimg.atomic_write import read_now
 from dlimg.context import Context
 from dlimg.errors import Negative
 from dlimg.host.file_lock import file_lock
+from dlimg.host.flock import EXCLUSIVE, SHARED, flock
 from dlimg.layer.compress import FORMAT, WrittenLayer
 from dlimg.store.keys import Layer, LayerKey, format_entry, parse_entry
 
@@ -124,7 +124,7 @@ def _write_layer(store: Store, key: LayerKey, write: Writer, description: str) -
             unpacked=written.unpacked,
             compression=key.compression,
         )
-        with content_lock(store, fcntl.LOCK_SH):
+        with content_lock(store, SHARED):
             Path(file.name).replace(store.blob(layer))
             _sync_folder(store.blobs)
             with _temporary_file(store) as entry:
@@ -138,9 +138,9 @@ def _write_layer(store: Store, key: LayerKey, write: Writer, description: str) -
 @contextmanager
 def _temporary_file(store: Store) -> Iterator[IO[bytes]]:
     """Open a locked file that is removed afterwards unless it was renamed."""
-    with content_lock(store, fcntl.LOCK_SH):  # or `prune_layers` would take it for abandoned
+    with content_lock(store, SHARED):  # or `prune_layers` would take it for abandoned
         file = tempfile.NamedTemporaryFile(dir=store.making, delete=False)  # noqa: SIM115
-        fcntl.flock(file, fcntl.LOCK_EX)
+        flock(file, EXCLUSIVE)
     with file:
         try:
             yield file
@@ -153,7 +153,7 @@ def content_lock(store: Store, kind: int) -> Iterator[None]:
     """Hold the lock of the store's content: shared to add to it, exclusive to remove from it."""
     store.path.mkdir(parents=True, exist_ok=True)
     with (store.path / "lock").open("w", encoding="ascii") as lock:
-        fcntl.flock(lock, kind)
+        flock(lock, kind)
         yield
 
 

@@ -1,0 +1,153 @@
+"""A machine is asked; its answers become findings and a plan that mends them."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from dlimg.context import Context
+from dlimg.errors import DlimgError, Negative
+from dlimg.host.process import ProcessResult, run, run_streaming
+from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
+from dlimg.model import OCI_ARCHITECTURES, LocalMachine
+from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
+from dlimg.run.machine_probe import SCRIPT, MachineProbe, parse_probe
+from dlimg.run.machine_setup import PackageSources, SetupPlan, SetupStep, setup_plan
+from dlimg.run.model import ImageChoice, RunRequest
+
+SOURCES: Final = "DLIMG_NVIDIA_SOURCES"
+_SECONDS: Final = 180
+_STEP_SECONDS: Final = 1800
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What a machine said, what follows, and what would mend it."""
+
+    probe: MachineProbe
+    findings: tuple[DoctorFinding, ...]
+    plan: SetupPlan
+
+    @property
+    def is_good(self) -> bool:
+        return all(finding.state != "failed" for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A machine to examine, this one without a host, and the run that it is for."""
+
+    request: RunRequest
+    matrix: str
+    host: SshHost | None
+
+
+def examine(patient: Patient, context: Context) -> Examination:
+    """Ask a machine. Raises NetworkFailure without a connection, Negative without answers."""
+    first = _choice(patient, LocalMachine(), context)
+    registry = _registry(first)
+    began = time.time()
+    probe = _probe(patient.host, registry, context)
+    # Its clock was read at some time in between.
+    now = (began + time.time()) / 2
+    need = _need(patient, probe, first, context)
+    answers = findings(probe, replace(need, registry=registry, now=now))
+    return Examination(
+        probe=probe, findings=answers, plan=setup_plan(probe, answers, sources(context))
+    )
+
+
+def _need(
+    patient: Patient, probe: MachineProbe, first: ImageChoice | None, context: Context
+) -> MachineNeed:
+    """Return what the image needs that fits this machine's GPUs, or the first without them."""
+    choice, obstacle = first, ""
+    if probe.driver:
+        gpus = LocalMachine(gpus=probe.gpus, driver=probe.driver, arch=probe.arch)
+        try:
+            choice = _choose(patient, gpus, context)
+        except DlimgError as error:
+            obstacle = error.problems[0].message
+    name = patient.host.destination if patient.host else ""
+    return MachineNeed(
+        image=choice.cell if choice else "",
+        floor=choice.driver if choice else "",
+        source=choice.driver_source if choice else "",
+        size=choice.download if choice else 0,
+        wants_gpu=patient.request.gpu != "cpu",
+        obstacle=obstacle,
+        on=f" --on {name}" if name else "",
+    )
+
+
+def _choice(patient: Patient, machine: LocalMachine, context: Context) -> ImageChoice | None:
+    """Return the image for any GPU; None where there is none. Raises BadInput for a wrong name."""
+    try:
+        return _choose(patient, machine, context)
+    except Negative:
+        return None
+
+
+def _choose(patient: Patient, machine: LocalMachine, context: Context) -> ImageChoice:
+    request = patient.request
+    wish = ImageWish(
+        env=request.env,
+        mode=request.mode,
+        gpu=request.gpu != "cpu",
+        machine=machine,
+        architecture=OCI_ARCHITECTURES.get(machine.arch, "amd64"),
+        folder=request.folder,
+    )
+    return choose_image(wish, patient.matrix, context)
+
+
+def _registry(choice: ImageChoice | None) -> str:
+    """Return the host of the registry that the image comes from; empty for none."""
+    names = choice.names if choice else ()
+    hosts = (name.partition("/")[0] for name in names if "/" in name)
+    return next((host for host in hosts if "." in host or ":" in host), "")
+
+
+def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProbe:
+    words = ["sh", "-s", "--", registry]
+    if host:
+        outcome = host.run(words, stdin=SCRIPT, timeout=_SECONDS)
+    else:
+        outcome = run(words, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
+    probe = parse_probe(outcome.stdout)
+    if probe is None:
+        name = host.destination if host else "this machine"
+        reason = f": {outcome.tail}" if outcome.tail else ""
+        hint = "a machine with Linux and a POSIX shell is needed; `--on user@vm` names one"
+        raise Negative(f"{name} does not answer as Linux does{reason}", hint=hint)
+    return probe
+
+
+def sources(context: Context) -> PackageSources:
+    """Return the package sources of driver and toolkit: NVIDIA's, or a mirror of both."""
+    mirror = context.environment.get(SOURCES, "").rstrip("/")
+    if not mirror:
+        return PackageSources()
+    return PackageSources(drivers=f"{mirror}/drivers", toolkit=f"{mirror}/toolkit")
+
+
+def run_step(step: SetupStep, host: SshHost | None, sudo: str, context: Context) -> None:
+    """Run a step as root; its output goes to the log. Raises Negative with its end."""
+    if sudo not in {"root", "free"}:
+        hint = "run the printed lines there yourself, or allow sudo without a password"
+        raise Negative("this user is not root, and sudo asks for a password", hint=hint)
+    words = ["sh", "-s"] if sudo == "root" else ["sudo", "-n", "sh", "-s"]
+    text = "\n".join(("exec 1>&2", "set -e", "export DEBIAN_FRONTEND=noninteractive", *step.lines))
+    outcome = _streamed(words, f"{text}\n", host, context)
+    if host and is_ssh_failure(outcome):
+        raise connection_failure(host.destination, outcome)
+    if outcome.returncode != 0:
+        hint = "mend that, then repeat the command: it goes on here"
+        raise Negative(f"{step.name}: ended with {outcome.returncode}:\n{outcome.tail}", hint=hint)
+
+
+def _streamed(words: list[str], text: str, host: SshHost | None, context: Context) -> ProcessResult:
+    argv = host.argv(words) if host else words
+    return run_streaming(
+        argv, on_line=context.log, env=context.environment, stdin=text, timeout=_STEP_SECONDS
+    )
