@@ -10,7 +10,23 @@ import pytest
 ROOT = Path(__file__).parents[3]
 # What Windows lacks of the standard library, and macOS in part.
 MISSING = ("fcntl", "grp", "pwd", "resource", "termios")
-COMMANDS = "attach doctor down exec logs main new output pick ps rm run stop up why".split()
+COMMANDS = [
+    "attach",
+    "doctor",
+    "down",
+    "exec",
+    "logs",
+    "main",
+    "new",
+    "output",
+    "pick",
+    "ps",
+    "rm",
+    "run",
+    "stop",
+    "up",
+    "why",
+]
 BLOCK = """
 import importlib, json, os, signal, socket, sys
 missing, attributes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
