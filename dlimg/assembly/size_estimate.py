@@ -37,7 +37,7 @@ from dlimg.store.store import Store, list_layers
 BASE: Final = 30_000_000
 SYSTEM: Final[Mapping[Flavour, int]] = {
     Flavour.RUNTIME: 12_000_000,
-    Flavour.WORKSPACE: 106_000_000,
+    Flavour.WORKSPACE: 143_000_000,
     Flavour.COMPILE: 106_000_000,
     Flavour.DEVEL: 106_000_000,
 }

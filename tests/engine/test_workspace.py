@@ -164,11 +164,12 @@ def test_a_jupyter_is_healthy_until_it_does_not_answer(
 
 
 def _stop_jupyter(container: Container) -> None:
-    """The process that the entry point became is there, and does nothing any more."""
+    """Jupyter is there, and does nothing any more."""
     script = """
 for process in /proc/[0-9]*; do
-    parent=$(cut -d ' ' -f 4 "$process/stat") || continue
-    [ "$(cat "/proc/$parent/comm")" != tini ] || kill -STOP "${process#/proc/}"
+    case $(tr '\\0' ' ' <"$process/cmdline") in
+        */python*' '*/bin/jupyter-*) kill -STOP "${process#/proc/}" ;;
+    esac
 done 2>/dev/null; true"""
     assert container.exec_run(["sh", "-c", script], user="0").exit_code == 0
 

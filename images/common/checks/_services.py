@@ -17,6 +17,8 @@ RUNLEVEL = re.compile(r"etc/rc[0-6S]\.d/[SK][0-9]{2}([\w.-]+)")
 PAM = re.compile(r"common-(account|auth|password|session|session-noninteractive)")
 # Where no profile has a module of its own.
 NO_MODULE = "[default=1]\t\t\tpam_permit.so"
+INFO = "var/lib/dpkg/info"
+ADDED = re.compile(r"^\s*add-shell\s+(/\S+)", re.MULTILINE)
 SHELLS = "usr/share/debianutils/shells"
 
 
@@ -134,6 +136,13 @@ def rule(line: str) -> tuple[str, ...]:
     return tuple(re.sub(r"(success|default)=(end|[0-9]+)", r"\1=N", line).split())
 
 
+def added_shells(image: Image) -> Iterator[str]:
+    """Yield the shells that packages' scripts add, where they bring no list."""
+    for name in image.names(INFO):
+        if name.endswith(".postinst"):
+            yield from ADDED.findall(image.text(f"{INFO}/{name}"))
+
+
 def shells(image: Image) -> Claims:
     """Return claims for the lists of login shells of packages."""
     folder_ = f"{SHELLS}.d"
@@ -141,7 +150,7 @@ def shells(image: Image) -> Claims:
         image.text(SHELLS),
         *(image.text(f"{folder_}/{name}") for name in image.names(folder_)),
     ]
-    named = {line for text in texts for line in stated(text)}
+    named = {line for text in texts for line in stated(text)} | set(added_shells(image))
     known = {path for name in named for path in (name, f"/usr{name}", name.removeprefix("/usr"))}
     allowed = "|".join(re.escape(path) for path in sorted(known) if image.is_packaged(path)) or "-"
     return {

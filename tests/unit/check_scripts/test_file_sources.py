@@ -53,6 +53,7 @@ PACKAGED = {
     ),
     "usr/share/openssh/sshd_config": "Port 22\n",
     "etc/sv/ssh/run": "exec sshd\n",
+    "usr/bin/tmux": "tmux",
 }
 DEBIAN = (
     "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: trixie trixie-updates\n"
@@ -74,6 +75,8 @@ WRITTEN = {
     "etc/ld.so.conf.d/x.conf": f"/{LIBRARY}\n",
     "var/lib/dpkg/alternatives/awk": "auto\n/usr/bin/awk\n\n/usr/bin/mawk\n5\n\n",
     "var/lib/dpkg/status": "Package: tool\nStatus: install ok installed\n\n",
+    f"{INFO}/tool.postinst": "#!/bin/sh\n    add-shell /usr/bin/tmux\n",
+    "etc/shells": "# of packages\n/usr/bin/tmux\n",
     "etc/ssh/sshd_config": "Port 22\n",
     "var/lib/ucf/cache/:etc:ssh:sshd_config": "Port 22\n",
     "var/lib/ucf/registry": "tool \t /etc/ssh/sshd_config\n",
@@ -95,7 +98,12 @@ WRITTEN = {
         f"pip/__init__.py,{DIGEST},6\npip-25.dist-info/RECORD,,\n"
     ),
 }
-PROGRAMS = ("usr/local/bin/dlimg-entrypoint", "opt/env/bin/six", f"{PYTHON}/bin/python3.12")
+PROGRAMS = (
+    f"{INFO}/tool.postinst",
+    "usr/local/bin/dlimg-entrypoint",
+    "opt/env/bin/six",
+    f"{PYTHON}/bin/python3.12",
+)
 LINKS = {
     "usr/bin/awk": "/etc/alternatives/awk",
     "etc/alternatives/awk": "/usr/bin/mawk",
@@ -289,6 +297,7 @@ def test_the_users_own_group_has_its_number_and_name(
             lambda top: write(top / "var/lib/ucf/hashfile", "0  /etc/shadow\n"),
             "var/lib/ucf/hashfile has a line that no package writes",
         ),
+        (lambda top: write(top / "etc/shells", "/code/sh\n"), "etc/shells has a line that"),
         (lambda top: write(top / "etc/ssh/ssh_host_rsa_key"), "ssh_host_rsa_key has no source"),
         (
             lambda top: link(
