@@ -344,10 +344,8 @@ def test_a_program_that_does_not_exist_is_named(folder: Folder) -> None:
 
 def test_a_run_out_of_memory_says_so(folder: Folder, engine: Engine) -> None:
     api: Any = engine.sdk.api
-    script = (
-        "import time; time.sleep(2); x = bytearray(300 << 20); x[::4096] = b'x' * len(x[::4096])"
-    )
-    folder.shell(f'python -c "{script}"', "-d")
+    (folder.path / "fill.py").write_text("print(len(b'x' * (300 << 20)))\n")
+    folder.shell("until [ -e go ]; do sleep .1; done; exec python fill.py", "-d")
     api.update_container(folder.status(1)["container"], mem_limit="64m", memswap_limit="64m")
     (folder.path / "go").touch()
     folder.wait(1, "ended")
