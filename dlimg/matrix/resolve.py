@@ -1,7 +1,8 @@
 """Resolution of a matrix with the facts: cells, and dropped combinations with their reasons."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
@@ -217,7 +218,7 @@ class Resolution:
 
     registry: str
     cells: tuple[Cell, ...]
-    dropped: tuple[DroppedCell, ...]
+    find_dropped: Callable[[], tuple[DroppedCell, ...]] = field(repr=False, compare=False)
     stacks: tuple[Stack, ...]
     aliases: Mapping[str, tuple[str, ...]]
     groups: Mapping[str, tuple[str, ...]]
@@ -225,6 +226,11 @@ class Resolution:
     compression: str = ""
     notices: tuple[Problem, ...] = ()
     indexes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> tuple[DroppedCell, ...]:
+        """The dropped cells, with their ids: a third of the time of all else, so on demand."""
+        return self.find_dropped()
 
 
 def resolve(
@@ -283,7 +289,7 @@ def resolve(
     return Resolution(
         registry=matrix.registry,
         cells=cells,
-        dropped=dropped_cells(matrix, facts, wanted, factory, dropped),
+        find_dropped=cache(partial(dropped_cells, matrix, facts, wanted, factory, dropped)),
         stacks=tuple(resolver.stacks.values()),
         aliases=aliases,
         groups=groups,

@@ -11,6 +11,7 @@ from dlimg.errors import BadInput, Problem
 from dlimg.model import OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_project import with_files
 from dlimg.pipeline.run_start import OUTPUT_FOLDER, check_request, default_command, run_name
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.run.model import (
@@ -41,6 +42,7 @@ _HERE: Final[frozenset[Format]] = frozenset(
 
 def print_run(request: RunRequest, format_: Format, matrix: str, context: Context) -> str:
     """Return the run in a format; log what the user should know. Raises BadInput and Negative."""
+    request = with_files(request)
     check_request(request)
     _refuse_ours(request, format_)
     mounts = _mounts(request, context)
@@ -128,7 +130,7 @@ def _spec(request: RunRequest, image: str, gpu: GpuAccess, context: Context) -> 
         run=RunName(name=run_name(request), number=1),
         image=image,
         digest="",
-        command=request.command or default_command(request),
+        command=default_command(request),
         ports=(*_mode_ports(request), *request.ports),
         variables={**_mode_variables(request, context), **request.variables},
         gpu=gpu,
