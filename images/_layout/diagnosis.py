@@ -61,7 +61,11 @@ def findings(
     with open(image_file, encoding="utf-8") as file:
         image = json.load(file)
     rest = list(machine_findings(image, environment, root))
-    answer = question.answer() if question else None
+    answer = None
+    if question and wants_gpu(image, environment):
+        answer = question.answer()
+    elif question:
+        question.cancel()
     yield from gpu_findings(image, answer, environment, root)
     yield from rest
 

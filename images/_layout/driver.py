@@ -63,6 +63,11 @@ class Question:
             run_child(write, ask or ask_driver)
         os.close(write)
 
+    def cancel(self) -> None:
+        """End the child, whose answer nobody needs; whoever started this process takes it over."""
+        os.kill(self.child, KILL)
+        os.close(self.read)
+
     def answer(self) -> Answer:
         """Return what the child has written until its end, or until the time is over."""
         answer, text = Answer(), b""

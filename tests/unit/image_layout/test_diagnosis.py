@@ -241,6 +241,7 @@ CPU = {**IMAGE, "cuda": "", "driver": {}, "gpu_architectures": []}
         pytest.param(IMAGE, {}, "none", {"CUDA_VISIBLE_DEVICES": "-1"}, id="device -1"),
         pytest.param(CPU, {}, "none", {}, id="CPU"),
         pytest.param(CPU, GPU, "whole", {"DOES": "crash"}, id="CPU beside a broken driver"),
+        pytest.param(CPU, GPU, "whole", {"DOES": "hang"}, id="CPU beside a driver that hangs"),
         pytest.param(
             {**IMAGE, "gpu_architectures": [], "driver": {}},
             GPU,
