@@ -54,7 +54,7 @@ def cloud_init_text(run: PrintedRun) -> str:
 def vm_script(run: PrintedRun) -> str:
     """Return the script, with the run's settings and its `docker run` before the steps."""
     there = _on_machine(run)
-    folders = dict.fromkeys(mount.source for mount in there.spec.mounts)
+    folders = dict.fromkeys(_folders(run).values())
     settings = {
         "name": run.name,
         "image": run.spec.image,
