@@ -12,7 +12,7 @@ import docker
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative, Problem
+from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure, Problem
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
@@ -229,6 +229,9 @@ def check_request(request: RunRequest) -> None:
         check_name(request.name, "--name")
     if not request.folder.is_dir():
         raise BadInput(f"there is no folder {request.folder}")
+    if request.folder.resolve() == Path(request.folder.anchor):
+        hint = "go to the folder of your code: it becomes /code of the container"
+        raise BadInput("all of this machine would be the code", where="/", hint=hint)
     refuse_repeats(request.data)
     default_command(request)
     if request.gpu == "cpu" and (request.device or request.queue):
@@ -269,8 +272,12 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
     located = _in_engine(first, engine)
     if located:
         return located
+    failure: DlimgError = _no_image(choice)
     if _has_host(first) or not choice.cell:
-        reason = pull(first, engine, context)
+        try:
+            reason = pull(first, engine, context)
+        except NetworkFailure as error:
+            failure, reason = error, str(error)
         located = _in_engine(first, engine)
         if located:
             return located
@@ -279,7 +286,7 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
     located = next(filter(None, present), None)
     if located:
         return located
-    raise _no_image(choice)
+    raise failure
 
 
 def with_layer(

@@ -14,7 +14,7 @@ from dlimg.run.model import CodeState, Fingerprint
 _READ_BYTES: Final = 2**20
 _TOTAL_BYTES: Final = 64 * 2**20
 _MOST_FILES: Final = 5_000
-_MOST_DATA_FILES: Final = 100_000
+_MOST_DATA_FILES: Final = 20_000
 _SKIPPED: Final = frozenset({".git", ".venv", "__pycache__", "node_modules", ".ipynb_checkpoints"})
 
 

@@ -9,8 +9,11 @@ from datetime import datetime
 from types import FrameType
 from typing import Any, Literal, Protocol
 
+import docker
+
 from dlimg.context import Log
 from dlimg.engine.client import Engine
+from dlimg.errors import Negative
 from dlimg.run.container import signal_container
 
 Stream = Literal["out", "err"]
@@ -97,8 +100,11 @@ def copy_output(output: OutputStream, sink: Sink) -> None:
 
 
 def wait_for_exit(container: str, engine: Engine) -> int:
-    """Return the exit code of a container, after it has ended."""
-    return int(engine.sdk.api.wait(container)["StatusCode"])
+    """Return the exit code of a container, after it has ended. Raises Negative if it is gone."""
+    try:
+        return int(engine.sdk.api.wait(container)["StatusCode"])
+    except docker.errors.NotFound as error:
+        raise Negative("the run was removed while it was followed") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ class FakeApi:
     signals: list[str] = field(default_factory=list)
     stored: list[Mapping[str, Any]] = field(default_factory=list)
     start_error: str = ""
+    pull_error: str = ""
 
     def inspect_image(self, name: str) -> Mapping[str, Any]:
         if name not in self.images:
@@ -48,6 +49,8 @@ class FakeApi:
         return {"Id": self.images[name], "RepoDigests": [], "Config": CONFIG}
 
     def pull(self, repository: str, tag: str, **_options: Any) -> Iterator[Mapping[str, Any]]:
+        if self.pull_error:
+            raise server_error(self.pull_error)
         name = f"{repository}:{tag}"
         if name not in self.pullable:
             raise not_found("manifest unknown")

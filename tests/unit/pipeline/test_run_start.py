@@ -10,9 +10,9 @@ import pytest
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative
-from dlimg.pipeline.run_start import RunStart, create_run
-from dlimg.run.model import DataRequest, RunRequest
+from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.pipeline.run_start import RunStart, create_run, locate_image
+from dlimg.run.model import DataRequest, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine
 
@@ -241,3 +241,20 @@ def test_only_a_line_for_the_shell_waits_for_its_programs(start: Callable[..., R
         other = start(command=words)
         assert other.spec.command == words
         assert "TINI_KILL_PROCESS_GROUP" not in other.spec.variables
+
+
+def test_a_registry_that_does_not_answer_is_no_obstacle_where_the_engine_has_an_image(
+    api: run_engine.FakeApi, context: Context
+) -> None:
+    api.pull_error = "dial tcp: connection refused"
+    engine = run_engine.engine(api, context)
+    choice = ImageChoice(names=("127.0.0.1:9/team/jax:1", "dlimg/jax:1"), cell=JAX)
+    with pytest.raises(NetworkFailure, match="connection refused"):
+        locate_image(choice, engine, context)
+    api.images["dlimg/jax:1"] = "sha256:55"
+    assert locate_image(choice, engine, context).digest == "sha256:55"
+
+
+def test_the_root_of_the_machine_is_no_folder_of_code(start: Callable[..., RunStart]) -> None:
+    with pytest.raises(BadInput, match="all of this machine would be the code"):
+        start(folder=Path("/"))
