@@ -81,21 +81,26 @@ def status_row(status: RunStatus) -> tuple[str, ...]:
     )
 
 
+def _utc(text: str) -> str | None:
+    """Return a time of a record with its zone; None for one that is not yet."""
+    return f"{text}Z" if text else None
+
+
 def status_json(status: RunStatus) -> Mapping[str, Any]:
     record = status.record
     return {
         "run": str(record.run),
         "state": status.state,
         "exit_code": record.exit_code,
-        "created": record.created,
-        "started": record.started,
-        "finished": record.finished,
+        "created": _utc(record.created),
+        "started": _utc(record.started),
+        "finished": _utc(record.finished),
         "command": list(record.command),
         "image": record.image,
         "digest": record.digest,
-        "gpu": record.gpu,
+        "gpu": record.gpu or None,
         "queue": record.queue,
-        "holds_gpu": status.holds,
+        "holds_gpu": status.holds or None,
         "mode": record.mode,
         "folder": record.folder,
         "output": record.output,

@@ -306,7 +306,7 @@ def test_queued_runs_share_out_the_gpus(folder: Folder, gpus: str, engine: Engin
         assert started.returncode == 0, started.stderr
         folder.wait(number, "running" if number < 3 else "waiting")
     assert {folder.status(number)["holds_gpu"] for number in (1, 2)} == {"0", "1"}
-    assert folder.status(3)["holds_gpu"] == ""
+    assert folder.status(3)["holds_gpu"] is None
     (folder.path / "end1").touch()
     folder.wait(3, "running")
     for number in (2, 3):
