@@ -6,21 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
-
-import docker
+from typing import Final, Protocol
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure, Problem
+from dlimg.errors import BadInput, Negative, Problem
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
-from dlimg.pipeline.run_layer import layered_image
+from dlimg.pipeline.run_locate import LocatedImage, locate_image, with_layer
 from dlimg.pipeline.run_on import RemotePlace, read_machine
-from dlimg.pipeline.run_pull import pull
-from dlimg.pipeline.user_config import FILE, REGISTRY
-from dlimg.render.bake import KEY_LABEL
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.data_volume import find_data
@@ -62,18 +57,6 @@ class GpuDecision:
     access: GpuAccess
     machine: LocalMachine | None = None
     notes: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocatedImage:
-    """An image in the engine: its name, its digest and its content key."""
-
-    name: str
-    digest: str
-    key: str = ""
-    entrypoint: tuple[str, ...] = ()
-    user: str = ""
-    account: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,76 +246,6 @@ def _refuse_mismatch(request: RunRequest, choice: ImageChoice) -> None:
         raise BadInput(f"--gpu: {choice.cell} is an image for the CPU", hint=hint)
 
 
-def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> LocatedImage:
-    """Return the image from the engine or its registry. Raises Negative with what to do."""
-    if not choice.names:
-        command = f"dlimg lock {choice.cell} && dlimg build {choice.cell}"
-        raise Negative(f"{choice.cell} is not locked", hint=f"`{command}` makes it")
-    first, *others = choice.names
-    located = _in_engine(first, engine)
-    if located:
-        return located
-    failure: DlimgError = _no_image(choice)
-    if _has_host(first) or not choice.cell:
-        try:
-            reason = pull(first, engine, context)
-        except NetworkFailure as error:
-            failure, reason = error, str(error)
-        located = _in_engine(first, engine)
-        if located:
-            return located
-        context.log(f"{first} cannot be pulled: {reason}")
-    present = (_in_engine(name, engine) for name in others)
-    located = next(filter(None, present), None)
-    if located:
-        return located
-    raise failure
-
-
-def with_layer(
-    request: RunRequest, image: LocatedImage, engine: Engine, context: Context
-) -> LocatedImage:
-    """Return the image with the project's packages and setup on top."""
-    name = layered_image(request.layer, image.name, request.folder, engine, context)
-    return _in_engine(name, engine) or image
-
-
-def _no_image(choice: ImageChoice) -> Negative:
-    if not choice.cell:
-        hint = "check the name; `dlimg pick` lists tags, and a private one may need `docker login`"
-        return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
-    hint = f"`dlimg build {choice.cell}` builds it; {REGISTRY} or {FILE} names a registry with it"
-    return Negative(f"the engine has no image of {choice.cell}", hint=hint)
-
-
-def _has_host(name: str) -> bool:
-    first, slash, _ = name.partition("/")
-    return bool(slash) and ("." in first or ":" in first or first == "localhost")
-
-
-def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
-    api: Any = engine.sdk.api
-    try:
-        attributes = api.inspect_image(name)
-    except docker.errors.NotFound:
-        return None
-    except docker.errors.APIError as error:
-        raise BadInput(
-            f"{name!r} is no image's name: {error.explanation}", where="--env"
-        ) from error
-    digests = attributes.get("RepoDigests") or ()
-    digest = next((text.partition("@")[2] for text in digests), attributes["Id"])
-    config = attributes.get("Config") or {}
-    return LocatedImage(
-        name=name,
-        digest=digest,
-        key=(config.get("Labels") or {}).get(KEY_LABEL, ""),
-        entrypoint=tuple(config.get("Entrypoint") or ()),
-        user=config.get("User") or "",
-        account=_variable("USER", config.get("Env") or ()),
-    )
-
-
 def run_name(request: RunRequest) -> str:
     return request.name or name_from(request.folder.resolve().name)
 
@@ -499,12 +412,6 @@ def run_labels(record: RunRecord) -> dict[str, str]:
         "io.dlimg.run.created": record.created,
     }
     return {name: value for name, value in labels.items() if value}
-
-
-def _variable(name: str, settings: Sequence[str]) -> str:
-    """Return the value of a variable that an image sets, or an empty text."""
-    values = (text.partition("=")[2] for text in settings if text.startswith(f"{name}="))
-    return next(values, "")
 
 
 def _user_for(mode: Mode, image: LocatedImage, user: str, context: Context) -> str:

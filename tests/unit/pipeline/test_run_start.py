@@ -11,7 +11,8 @@ import pytest
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NetworkFailure
-from dlimg.pipeline.run_start import RunStart, create_run, locate_image
+from dlimg.pipeline.run_locate import locate_image
+from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.run.model import DataRequest, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine

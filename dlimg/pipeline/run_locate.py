@@ -1,0 +1,104 @@
+"""The image of a run in the engine: there already, pulled, or with a project's layer on top."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+
+from dlimg.context import Context
+from dlimg.engine.client import Engine
+from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
+from dlimg.pipeline.run_layer import layered_image
+from dlimg.pipeline.run_pull import pull
+from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.render.bake import KEY_LABEL
+from dlimg.run.model import ImageChoice, RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedImage:
+    """An image in the engine: its name, its digest and its content key."""
+
+    name: str
+    digest: str
+    key: str = ""
+    entrypoint: tuple[str, ...] = ()
+    user: str = ""
+    account: str = ""
+
+
+def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> LocatedImage:
+    """Return the image from the engine or its registry. Raises Negative with what to do."""
+    if not choice.names:
+        command = f"dlimg lock {choice.cell} && dlimg build {choice.cell}"
+        raise Negative(f"{choice.cell} is not locked", hint=f"`{command}` makes it")
+    first, *others = choice.names
+    located = _in_engine(first, engine)
+    if located:
+        return located
+    failure: DlimgError = _no_image(choice)
+    if _has_host(first) or not choice.cell:
+        try:
+            reason = pull(first, engine, context)
+        except NetworkFailure as error:
+            failure, reason = error, str(error)
+        located = _in_engine(first, engine)
+        if located:
+            return located
+        context.log(f"{first} cannot be pulled: {reason}")
+    present = (_in_engine(name, engine) for name in others)
+    located = next(filter(None, present), None)
+    if located:
+        return located
+    raise failure
+
+
+def with_layer(
+    request: RunRequest, image: LocatedImage, engine: Engine, context: Context
+) -> LocatedImage:
+    """Return the image with the project's packages and setup on top."""
+    name = layered_image(request.layer, image.name, request.folder, engine, context)
+    return _in_engine(name, engine) or image
+
+
+def _no_image(choice: ImageChoice) -> Negative:
+    if not choice.cell:
+        hint = "check the name; `dlimg pick` lists tags, and a private one may need `docker login`"
+        return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
+    hint = f"`dlimg build {choice.cell}` builds it; {REGISTRY} or {FILE} names a registry with it"
+    return Negative(f"the engine has no image of {choice.cell}", hint=hint)
+
+
+def _has_host(name: str) -> bool:
+    first, slash, _ = name.partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost")
+
+
+def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
+    api: Any = engine.sdk.api
+    try:
+        attributes = api.inspect_image(name)
+    except docker.errors.NotFound:
+        return None
+    except docker.errors.APIError as error:
+        raise BadInput(
+            f"{name!r} is no image's name: {error.explanation}", where="--env"
+        ) from error
+    digests = attributes.get("RepoDigests") or ()
+    digest = next((text.partition("@")[2] for text in digests), attributes["Id"])
+    config = attributes.get("Config") or {}
+    return LocatedImage(
+        name=name,
+        digest=digest,
+        key=(config.get("Labels") or {}).get(KEY_LABEL, ""),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        user=config.get("User") or "",
+        account=_variable("USER", config.get("Env") or ()),
+    )
+
+
+def _variable(name: str, settings: Sequence[str]) -> str:
+    """Return the value of a variable that an image sets, or an empty text."""
+    values = (text.partition("=")[2] for text in settings if text.startswith(f"{name}="))
+    return next(values, "")
