@@ -46,7 +46,8 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
         located = _in_engine(first, engine)
         if located:
             return located
-        context.log(f"{first} cannot be pulled: {reason}")
+        if others:
+            context.log(f"{first} cannot be pulled: {reason}")
     present = (_in_engine(name, engine) for name in others)
     located = next(filter(None, present), None)
     if located:

@@ -63,7 +63,11 @@ def pull(name: str, engine: Engine, context: Context) -> str:
     except docker.errors.APIError as error:
         if not reference.host:
             return str(error.explanation)
-        raise NetworkFailure(f"the engine cannot pull {name}: {error.explanation}") from error
+        hint = (
+            f"check the name and the network; a private one needs `docker login {reference.host}`"
+        )
+        message = f"the engine cannot pull {name}: {error.explanation}"
+        raise NetworkFailure(message, hint=hint) from error
 
 
 def measure(reference: ImageReference, context: Context) -> PullForecast | None:

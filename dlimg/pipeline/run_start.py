@@ -61,10 +61,10 @@ class GpuDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunParts:
-    """What a specification is made of: the run, its image, data, GPUs, secrets and mode."""
+    """What a specification is made of: image and why, data, GPUs, secrets and mode."""
 
-    run: RunName
     image: LocatedImage
+    reason: str
     data: tuple[RunData, ...]
     gpu: GpuAccess
     gpus: tuple[tuple[str, int], ...]
@@ -134,8 +134,42 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     """Create the container of a run and its record; log what was decided."""
     check_request(request)
     values = _secrets(request, context)
-    setup = mode_setup(request.mode, {**request.variables, **values}, context)
     place = place_of(engine, context)
+    parts = _parts(request, matrix, values, place, engine)
+    name = run_name(request)
+    used = max(_last_output(request), place.last_number(name))
+    run = take_number(name, used, context)
+    try:
+        record = _record(request, run, parts, engine)
+        wanted = _spec(request, record, parts, place, engine)
+        spec = place.prepare(wanted, record)
+        container = create_container(spec, engine)
+    except BaseException:
+        drop_record(run, context)
+        raise
+    record = replace(record, container=container, base=spec.labels.get(BASE_LABEL, ""))
+    write_record(record, context)
+    access = f", {parts.gpu}" if parts.gpu else " on the CPU"
+    context.log(f"{run}: {parts.image.name}{access} ({parts.reason})")
+    return RunStart(
+        spec=spec,
+        record=record,
+        hidden=parts.hidden,
+        ports=wanted.ports,
+        account="root" if spec.user.startswith("0:") else parts.image.account or "user",
+    )
+
+
+def _parts(
+    request: RunRequest,
+    matrix: str,
+    secrets: Mapping[str, str],
+    place: RunPlace,
+    engine: Engine,
+) -> RunParts:
+    """Return the parts of a specification, for any number of the run."""
+    context = engine.context
+    setup = mode_setup(request.mode, {**request.variables, **secrets}, context)
     decision = decide_gpu(request, place.machine, engine)
     for note in decision.notes:
         context.log(f"note: {note}")
@@ -143,39 +177,17 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     image = locate_image(choice, engine, context)
     if request.layer:
         image = with_layer(request, image, engine, context)
-    data = tuple(_data(entry, engine, context) for entry in request.data)
     gpus = gpu_numbers(decision.access, decision.machine, engine)
     if request.queue and not gpus:
         raise Negative("--queue: there is no GPU to wait for", hint="leave it out")
-    name = run_name(request)
-    used = max(_last_output(request), place.last_number(name))
-    run = take_number(name, used, context)
-    try:
-        parts = RunParts(
-            run=run,
-            image=image,
-            data=data,
-            gpu=decision.access,
-            gpus=gpus,
-            hidden={**values, **setup.hidden},
-            setup=setup,
-        )
-        spec, record = _decide(request, parts, place, engine)
-        wanted_ports, spec = spec.ports, place.prepare(spec, record)
-        container = create_container(spec, engine)
-    except BaseException:
-        drop_record(run, context)
-        raise
-    record = replace(record, container=container, base=spec.labels.get(BASE_LABEL, ""))
-    write_record(record, context)
-    access = f", {decision.access}" if decision.access else " on the CPU"
-    context.log(f"{run}: {image.name}{access} ({choice.reason})")
-    return RunStart(
-        spec=spec,
-        record=record,
-        hidden=parts.hidden,
-        ports=wanted_ports,
-        account="root" if spec.user.startswith("0:") else image.account or "user",
+    return RunParts(
+        image=image,
+        reason=choice.reason,
+        data=tuple(_data(entry, engine, context) for entry in request.data),
+        gpu=decision.access,
+        gpus=gpus,
+        hidden={**secrets, **setup.hidden},
+        setup=setup,
     )
 
 
@@ -271,56 +283,60 @@ def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
     raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
 
 
-def _decide(
-    request: RunRequest, parts: RunParts, place: RunPlace, engine: Engine
-) -> tuple[RunSpec, RunRecord]:
-    """Return the specification of a run and its record, both without a container."""
-    folder, run, context = request.folder.resolve(), parts.run, engine.context
-    output = _output_folder(request, run, engine, context)
-    command = default_command(request)
-    record = RunRecord(
+def _record(request: RunRequest, run: RunName, parts: RunParts, engine: Engine) -> RunRecord:
+    """Return the record of a run without a container; its output folder exists then."""
+    folder = request.folder.resolve()
+    output = _output_folder(request, run, engine, engine.context)
+    skipped = frozenset({folder / OUTPUT_FOLDER, output})
+    return RunRecord(
         run=run,
         container="",
         host=engine.host,
         image=parts.image.name,
         digest=parts.image.digest,
-        command=command,
+        command=default_command(request),
         folder=str(folder),
         output=str(output),
         mode=request.mode,
         gpu=str(parts.gpu) if parts.gpu else "",
-        code=code_state(folder, frozenset({folder / OUTPUT_FOLDER, output}), context),
+        code=code_state(folder, skipped, engine.context),
         data=parts.data,
         secrets=request.secrets,
         queue=request.queue,
         terminal=request.terminal,
         created=datetime.now(tz=UTC).isoformat(timespec="seconds").removesuffix("+00:00"),
     )
+
+
+def _spec(
+    request: RunRequest, record: RunRecord, parts: RunParts, place: RunPlace, engine: Engine
+) -> RunSpec:
     locks = place.locks(name for name, _ in parts.gpus) if parts.gpus else ""
     waiting = Waiting(
-        run=str(run), secrets=bool(parts.hidden), gpus=parts.gpus, queue=request.queue
+        run=str(record.run), secrets=bool(parts.hidden), gpus=parts.gpus, queue=request.queue
     )
-    spec = RunSpec(
-        run=run,
+    mounts = _mounts(Path(record.folder), Path(record.output), parts.data)
+    user = _user_for(request.mode, parts.image, place.user(engine), engine.context)
+    return RunSpec(
+        run=record.run,
         image=parts.image.name,
         digest=parts.image.digest,
-        command=stoppable(command),
+        command=stoppable(record.command),
         entrypoint=start_words(waiting, parts.image.entrypoint),
-        mounts=(*_mounts(folder, output, parts.data), *_waiting_mounts(waiting, locks)),
+        mounts=(*mounts, *_waiting_mounts(waiting, locks)),
         ports=(*parts.setup.ports, *request.ports),
         variables={
-            **_identity(run, parts.image),
-            **({} if stoppable(command) == command else {SIGNAL_GROUP: "1"}),
+            **_identity(record.run, parts.image),
+            **({} if stoppable(record.command) == record.command else {SIGNAL_GROUP: "1"}),
             **parts.setup.variables,
             **request.variables,
         },
         labels=run_labels(record),
         gpu=parts.gpu,
-        user=_user_for(request.mode, parts.image, place.user(engine), context),
+        user=user,
         stop_seconds=request.stop_seconds,
         terminal=request.terminal,
     )
-    return spec, record
 
 
 def _identity(run: RunName, image: LocatedImage) -> dict[str, str]:

@@ -31,7 +31,8 @@ _NO_RESULTS: Final = re.compile(
 
 def running_engine(context: Context) -> Engine:
     """Return the engine of the runs, without starting one and without messages about it."""
-    return find_engine(replace(context, log=_ignore), private="join")
+    engine = find_engine(replace(context, log=_ignore), private="join")
+    return replace(engine, context=replace(engine.context, log=context.log))
 
 
 def engine_for_runs(policy: PrivateEnginePolicy, context: Context) -> Engine:

@@ -446,6 +446,7 @@ def test_a_projects_packages_are_locked_and_added_once(folder: Folder, engine: E
         first = dlimg("run", cwd=folder.path, variables=variables)
         assert first.returncode == 0, first.stderr
         assert first.stdout.splitlines()[1] == "$set up"
+        assert "locking iniconfig" in first.stderr
         assert "adding to" in first.stderr
         lock = (folder.path / "dlimg.lock").read_text()
         (entry,) = json.loads(lock)["images"].values()
