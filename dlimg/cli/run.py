@@ -49,45 +49,13 @@ class RunOptions:
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_image_choice(parser)
-    parser.add_argument(
-        "--data",
-        action="append",
-        default=[],
-        metavar="SRC[:NAME]",
-        help="a folder, file or RUN/output, read-only at /data/NAME, /input/NAME and /NAME",
-    )
-    parser.add_argument(
-        "--output", metavar="DIR", help="the folder that is /output (output/NUMBER in this one)"
-    )
+    _add_contents(parser)
     parser.add_argument("--name", help="the run's name (the folder's)")
-    parser.add_argument(
-        "-e",
-        "--variable",
-        action="append",
-        default=[],
-        metavar="NAME[=VALUE]",
-        help="a variable in the container; without a value, that of this shell",
-    )
-    parser.add_argument(
-        "-p",
-        "--port",
-        action="append",
-        default=[],
-        metavar="[HOST:]PORT",
-        help="a port of the container, on 127.0.0.1 here; at a free port without HOST",
-    )
     parser.add_argument("-d", "--detach", action="store_true", help="start it and return")
     parser.add_argument(
         "-t", "--terminal", action="store_true", help="in this terminal; a shell without CMD"
     )
     parser.add_argument("--mode", choices=MODES, help="a server instead of a command")
-    parser.add_argument(
-        "--secret",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a variable of this shell whose value only the run's memory gets",
-    )
     parser.add_argument("--queue", action="store_true", help="wait for a free GPU, one for itself")
     parser.add_argument(
         "--print",
@@ -101,7 +69,45 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_private_engine(parser)
     parser.add_argument(
-        "cmd", nargs="*", metavar="CMD", help="the command (python train.py, or main.py)"
+        "cmd", nargs="*", metavar="CMD", help="the command (train.py, main.py or the only script)"
+    )
+
+
+def _add_contents(parser: ArgumentParser) -> None:
+    """Add the options for what the container has: data, output, variables, ports."""
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SRC[:NAME]",
+        help="a folder, a file, RUN/output or stored data (`dlimg data`), read-only at /data/NAME, "
+        "/input/NAME and /NAME",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="the folder that is /output (output/NUMBER in this one)"
+    )
+    parser.add_argument(
+        "-e",
+        "--variable",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a variable in the container; without a value, that of this shell",
+    )
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a variable of this shell whose value only the run's memory gets",
+    )
+    parser.add_argument(
+        "-p",
+        "--port",
+        action="append",
+        default=[],
+        metavar="[HOST:]PORT",
+        help="a port of the container, on 127.0.0.1 here; at a free port without HOST",
     )
 
 

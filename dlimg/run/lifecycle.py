@@ -24,8 +24,10 @@ _ADDED_OR_CHANGED: Final = (0, 1)
 _NO_RESULTS: Final = re.compile(
     r"/(dev|proc|sys|run|data|input)(/|$)"
     r"|/(usr/)?sbin/docker-init$|/etc/(hosts|hostname|resolv\.conf|mtab)$"
-    r"|(/tmp/home-\d+|/home/\w+|/root)(/env(/|$)|/\.(cache|config|ipython|jupyter|nv|local|triton)(/|$)|$)"
-    r"|.*/__pycache__(/|$)|.*\.pyc$|/tmp/(torchinductor_|tmp|\.|pip-)|/var/(cache|lib/apt|log)(/|$)"
+    r"|(/tmp/home-\d+|/home/\w+|/root)"
+    r"(/env(/|$)|/\.(cache|config|ipython|jupyter|keras|nv|local|ssh|triton)(/|$)|$)"
+    r"|.*/__pycache__(/|$)|.*\.pyc$|/tmp/(torchinductor_|tmp|\.|pip-|dlimg-|matplotlib-)"
+    r"|/var/(cache|lib/apt|log)(/|$)"
 )
 
 

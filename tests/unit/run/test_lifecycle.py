@@ -90,6 +90,9 @@ def test_an_output_folder_that_is_gone_is_named(record: RunRecord, context: Cont
         ("/home/user/.cache/pip/x", False),
         ("/home/user/pkg/__pycache__/x.pyc", False),
         ("/data/mnist", False),
+        ("/tmp/dlimg-jupyter-0-x/jupyter_server_config.json", False),  # noqa: S108
+        ("/root/.keras/datasets/mnist.npz", False),
+        ("/root/.bash_history", True),
         ("/run/secrets", False),
     ],
 )
