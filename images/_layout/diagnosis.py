@@ -336,7 +336,7 @@ def overlay_findings(
                 f"packages in /{path} ({len(packages)}) were installed under another image, and "
                 "come before this one's"
             )
-            remedy = f"`dlimg-reset` empties it; or use another: `-e DLIMG_OVERLAY=/{path}2`"
+            remedy = "`dlimg-reset` empties it; `dlimg-overlay --name NAME` makes another"
             yield Finding("other-overlay", message, remedy)
 
 

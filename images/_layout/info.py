@@ -86,7 +86,10 @@ def installed(
 ) -> dict[str, list[str]]:
     """Return the packages that were installed on top of the image's, by environment."""
     given = environment.get("DLIMG_OVERLAY", "").strip("/")
-    places = (given, diagnosis.OVERLAY, f"tmp/home-{os.geteuid()}/env")
+    named = f"{environment.get('HOME', '').strip('/')}/envs"
+    places = (given, diagnosis.OVERLAY, f"tmp/home-{os.geteuid()}/env") + tuple(
+        f"{named}/{name}" for name in machine.names_in(f"{root}{named}")
+    )
     packages = {}
     for place in dict.fromkeys(filter(None, places)):
         folder = f"{root}{place}/lib/python{image['python']}/site-packages"

@@ -132,9 +132,14 @@ CELLS = {
 
 @pytest.fixture(params=CELLS)
 def real(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A framework, and the digest of its image of the project, built if it is not there."""
+    """A framework, and the digest of its image of the project, built if it is not there.
+
+    Where an index does not answer, DLIMG_TEST_WHEELS names a folder with the wheels from it.
+    """
+    wheels = os.environ.get("DLIMG_TEST_WHEELS")
+    links = ("--find-links", wheels) if wheels else ()
     done = subprocess.run(
-        [sys.executable, "-m", "dlimg", "build", CELLS[request.param], "--format", "json"],
+        [sys.executable, "-m", "dlimg", "build", CELLS[request.param], *links, "--format", "json"],
         capture_output=True,
         text=True,
         check=False,

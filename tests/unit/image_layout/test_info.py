@@ -49,6 +49,7 @@ def root(tmp_path: Path) -> Path:
         f"{packages}/six-1.17.0.dist-info/METADATA": "",
         f"{packages}/a_b-2.0.dist-info/METADATA": "",
         f"{packages}/dlimg.image": "0123\n",
+        "home/me/envs/second/lib/python3.13/site-packages/c-3.dist-info/METADATA": "",
     }
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +79,15 @@ def test_a_gpu_machine_is_told_with_the_image(
     root: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     library = made_up_driver(tmp_path_factory.mktemp("driver"))
-    facts, rows = info(root, {"LD_LIBRARY_PATH": str(library)})
+    facts, rows = info(root, {"LD_LIBRARY_PATH": str(library), "HOME": "/home/me"})
     here = facts["machine"]
     assert here["gpus"] == [{"name": "H100", "capability": "9.0", "memory_bytes": 80 * 2**30}]
     assert (here["driver"], here["driver_cuda"]) == ("580.65.06", "13.2")
     assert (here["cpus"], here["memory_bytes"]) == (1, 2 * 2**30)
-    assert facts["installed"] == {"/home/user/env": ["a_b==2.0", "six==1.17.0"]}
+    assert facts["installed"] == {
+        "/home/user/env": ["a_b==2.0", "six==1.17.0"],
+        "/home/me/envs/second": ["c==3"],
+    }
     assert facts["findings"] == []
     assert rows["image"] == CELL.id
     assert rows["driver"] == "580.65.06 or newer (https://example.com/drivers)"
