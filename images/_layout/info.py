@@ -87,9 +87,8 @@ def installed(
     """Return the packages that were installed on top of the image's, by environment."""
     given = environment.get("DLIMG_OVERLAY", "").strip("/")
     named = f"{environment.get('HOME', '').strip('/')}/envs"
-    places = (given, diagnosis.OVERLAY, f"tmp/home-{os.geteuid()}/env") + tuple(
-        f"{named}/{name}" for name in machine.names_in(f"{root}{named}")
-    )
+    others = [f"{named}/{name}" for name in machine.names_in(f"{root}{named}")]
+    places = (given, diagnosis.OVERLAY, f"tmp/home-{os.geteuid()}/env", *others)
     packages = {}
     for place in dict.fromkeys(filter(None, places)):
         folder = f"{root}{place}/lib/python{image['python']}/site-packages"
