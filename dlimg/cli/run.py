@@ -154,6 +154,9 @@ def options_of(arguments: Namespace) -> RunOptions:
         check_destination(arguments.on)
     if arguments.sync and (not arguments.on or arguments.detach):
         raise BadInput("--sync is for a run --on another machine that is followed")
+    if arguments.print_format and arguments.on:
+        hint = "`--print cloud-init` and `--print skypilot` write a run for another machine"
+        raise BadInput("--print and --on exclude each other", hint=hint)
     return RunOptions(
         matrix=arguments.matrix,
         request=request_in(request),

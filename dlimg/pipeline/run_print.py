@@ -29,6 +29,7 @@ from dlimg.run.model import (
 )
 from dlimg.run.modes import JUPYTER_PORT, PUBLIC_KEY, SSH_PORT, has_jupyter, has_ssh, public_keys
 from dlimg.run.names import data_targets, output_of
+from dlimg.run.project_file import FILE as PROJECT_FILE
 from dlimg.run.record import find_record
 from dlimg.run.secrets import visible_secrets
 from dlimg.run_formats.model import Format, PrintedRun
@@ -82,6 +83,10 @@ def _refuse_ours(request: RunRequest, format_: Format) -> None:
         if is_given:
             hint = "the other tool has its own way; leave it out"
             raise BadInput(f"{option} does not go with --print {format_}", hint=hint)
+    if request.layer:
+        message = f"--print {format_}: packages, apt and setup are no part of the image"
+        hint = "put them into an image (docs/your-packages.md) and name that one by `image`"
+        raise BadInput(message, where=PROJECT_FILE, hint=hint)
 
 
 def _gpu(request: RunRequest, machine: LocalMachine) -> GpuAccess:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from dlimg.run.machine_setup import BRANCH
 from dlimg.run.model import Mount
 from dlimg.run_formats.engines import docker_options, joined_lines
 from dlimg.run_formats.model import PrintedRun, refuse
-from dlimg.run_formats.vm_script import DRIVER_BRANCH, STEPS
+from dlimg.run_formats.vm_script import steps
 from dlimg.run_formats.yaml_text import yaml_text
 
 _PROGRAM: Final = "/usr/local/sbin/dlimg-vm"
@@ -70,7 +71,7 @@ def vm_script(run: PrintedRun) -> str:
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
     start = f"start_container() {{\n{_docker_run(there)}}}\n"
     about = "# Made by `dlimg run --print cloud-init`. Each step does only what is missing.\n"
-    return f"#!/bin/sh\n{about}set -eu\n{head}{start}{STEPS}"
+    return f"#!/bin/sh\n{about}set -eu\n{head}{start}{steps()}"
 
 
 def _on_machine(run: PrintedRun) -> PrintedRun:
@@ -98,7 +99,8 @@ def _folders(run: PrintedRun) -> Mapping[str, str]:
         folder = f"/srv/dlimg/{run.name}{mount.target}"
         if any(character.isspace() or character in "*?[\\" for character in folder):
             raise refuse(f"{mount.target} has spaces", "cloud-init", "name the data otherwise")
-        folders.setdefault(mount.source, folder)
+        if mount.source:
+            folders.setdefault(mount.source, folder)
     return folders
 
 
@@ -121,4 +123,4 @@ def _tunnel(run: PrintedRun) -> str:
 def _branch(driver: str) -> int:
     """Return the driver's branch to install: at least the floor's."""
     major = driver.partition(".")[0]
-    return max(DRIVER_BRANCH, int(major)) if major.isdecimal() else DRIVER_BRANCH
+    return max(int(BRANCH), int(major)) if major.isdecimal() else int(BRANCH)

@@ -7,14 +7,14 @@ docs.nvidia.com/datacenter/cloud-native/container-toolkit, docs.docker.com/engin
 
 from typing import Final
 
-# The branch that has all GPUs from Maxwell on; later ones have none before Turing.
-DRIVER_BRANCH: Final = 580
+from dlimg.run.machine_setup import NVIDIA_DRIVERS, NVIDIA_TOOLKIT
+
 # The first Docker that reads layers in zstd.
 DOCKER: Final = "23"
 
 # `$name`, `$image`, `$gpu`, `$floor`, `$branch`, `$owner`, `$folders`, `$secrets`, `$is_server`,
 # `$tunnel` and the function `start_container` come before it.
-STEPS: Final = r"""
+_STEPS: Final = r"""
 state=/var/lib/dlimg
 container=dlimg-$name
 export DEBIAN_FRONTEND=noninteractive
@@ -65,7 +65,7 @@ install_driver() {
     kind=cuda-drivers
     [ $(($1)) -lt $((0x1e00)) ] || kind=nvidia-open
     case $(dpkg --print-architecture) in amd64) arch=x86_64 ;; *) arch=sbsa ;; esac
-    repository=https://developer.download.nvidia.com/compute/cuda/repos
+    repository=@DRIVERS@
     system=$ID$(echo "$VERSION_ID" | tr -d .)
     install_packages ca-certificates curl "linux-headers-$(uname -r)"
     curl -fsSL -o /tmp/cuda-keyring.deb "$repository/$system/$arch/cuda-keyring_1.1-1_all.deb" ||
@@ -106,26 +106,24 @@ install_docker() {
     update
     version=$(apt-cache policy docker.io | sed -n 's/^ *Candidate: //p')
     if [ -n "$version" ] && dpkg --compare-versions "$version" ge @DOCKER@; then
-        install_packages docker.io
+        install_packages ca-certificates docker.io
+        # In Debian 13 the client is a package of its own.
+        command -v docker >/dev/null || install_packages docker-cli
         return
     fi
     install_packages ca-certificates curl
-    mkdir -p /etc/apt/keyrings
-    curl -fsSL -o /etc/apt/keyrings/docker.asc "https://download.docker.com/linux/$ID/gpg"
-    signed="arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/docker.asc"
-    add_source docker "deb [$signed] https://download.docker.com/linux/$ID $VERSION_CODENAME stable"
+    key=/usr/share/keyrings/docker.asc
+    repository=https://download.docker.com/linux/$ID
+    curl -fsSL -o $key "$repository/gpg"
+    add_source docker "deb [signed-by=$key] $repository $VERSION_CODENAME stable"
     install_packages docker-ce docker-ce-cli containerd.io
 }
 
 install_toolkit() {
-    repository=https://nvidia.github.io/libnvidia-container
-    install_packages ca-certificates curl gnupg
-    mkdir -p /etc/apt/keyrings
-    curl -fsSL -o /tmp/nvidia-toolkit.asc "$repository/gpgkey"
-    gpg --dearmor --yes --output /etc/apt/keyrings/nvidia-toolkit.gpg /tmp/nvidia-toolkit.asc
-    rm /tmp/nvidia-toolkit.asc
-    signed=signed-by=/etc/apt/keyrings/nvidia-toolkit.gpg
-    add_source nvidia-toolkit "deb [$signed] $repository/stable/deb/\$(ARCH) /"
+    install_packages ca-certificates curl
+    key=/usr/share/keyrings/nvidia-container-toolkit.asc
+    curl -fsSL -o $key @TOOLKIT@/gpgkey
+    add_source nvidia-container-toolkit "deb [signed-by=$key] @TOOLKIT@/stable/deb/\$(ARCH) /"
     install_packages nvidia-container-toolkit
 }
 
@@ -193,4 +191,13 @@ else
     tell "$name runs. On your machine:" "  ssh USER@VM sudo docker logs --follow $container" \
         "  rsync -a USER@VM:/srv/dlimg/$name/output/ output/"
 fi
-""".replace("@DOCKER@", DOCKER)
+"""
+_PLACES: Final = {"@DOCKER@": DOCKER, "@DRIVERS@": NVIDIA_DRIVERS, "@TOOLKIT@": NVIDIA_TOOLKIT}
+
+
+def steps() -> str:
+    """Return the steps with versions and addresses."""
+    text = _STEPS
+    for place, value in _PLACES.items():
+        text = text.replace(place, value)
+    return text

@@ -150,7 +150,7 @@ def test_a_distribution_with_an_old_docker_gets_dockers_own(bare: Maker) -> None
     (vm.folder / "candidate").write_text("docker.io:\n  Candidate: 20.10.24+dfsg1-1+deb12u1\n")
     vm.execute(NOTEBOOK_SCRIPT)
     source = vm.execute("cat /etc/apt/sources.list.d/docker.list").stdout
-    assert "signed-by=/etc/apt/keyrings/docker.asc" in source
+    assert "signed-by=/usr/share/keyrings/docker.asc" in source
     assert source.endswith("https://download.docker.com/linux/debian trixie stable\n")
     assert any("docker-ce" in line for line in vm.log())
 

@@ -18,7 +18,7 @@ STAND_INS: Final = {
 for word in "$@"; do
     case $word in
         nvidia-open | cuda-drivers) cp /stand-ins/.smi /stand-ins/nvidia-smi ;;
-        docker.io | docker-ce) cp /stand-ins/.docker /stand-ins/docker ;;
+        docker-cli | docker-ce-cli) cp /stand-ins/.docker /stand-ins/docker ;;
         nvidia-container-toolkit) cp /stand-ins/.ctk /stand-ins/nvidia-ctk ;;
     esac
 done
@@ -26,9 +26,6 @@ done
     "apt-cache": "cat /stand-ins/candidate\n",
     "curl": r"""echo "curl $*" >>/stand-ins/log
 while [ $# -gt 0 ]; do [ "$1" != -o ] || : >"$2"; shift; done
-""",
-    "gpg": r"""echo "gpg $*" >>/stand-ins/log
-while [ $# -gt 0 ]; do [ "$1" != --output ] || : >"$2"; shift; done
 """,
     "dpkg": r"""[ "$1" != --install ] || { echo "dpkg $*" >>/stand-ins/log; exit 0; }
 exec /usr/bin/dpkg "$@"

@@ -11,7 +11,7 @@ import pytest
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.pipeline.run_print import print_run
-from dlimg.run.model import DataRequest, RunRequest
+from dlimg.run.model import DataRequest, ProjectLayer, RunRequest
 from dlimg.run_formats.write import FORMATS
 
 MATRIX = str(Path(__file__).parents[3] / "matrix.yaml")
@@ -111,6 +111,11 @@ def test_a_secret_in_the_command_is_warned_of(printed: Printer, log: list[str]) 
 def test_options_of_our_own_runs_are_refused(fields: dict[str, Any], printed: Printer) -> None:
     with pytest.raises(BadInput, match="does not go with --print docker"):
         printed(**fields)
+
+
+def test_packages_of_a_project_file_are_refused(printed: Printer) -> None:
+    with pytest.raises(BadInput, match="are no part of the image"):
+        printed(layer=ProjectLayer(packages=("six",)))
 
 
 def test_an_image_in_no_registry_is_told_for_another_machine(
