@@ -49,7 +49,10 @@ def run(options: StopOptions, context: Context) -> int:
         for record, engine in [finder.find(text) for text in options.runs]:
             stop_container(record.container, options.seconds, engine)
             bring_back(record, engine, context)
-            ended = status_of(record, engine, context).record
-            for line in end_lines(ended, output_size(ended.output)):
+            status = status_of(record, engine, context)
+            if status.state == "gone":
+                context.log(f"{record.run}: its container is gone")
+                continue
+            for line in end_lines(status.record, output_size(status.record.output)):
                 context.log(line)
     return 0

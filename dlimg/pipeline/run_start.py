@@ -379,25 +379,28 @@ def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: C
     """
     if not request.output:
         parent = request.folder.resolve() / OUTPUT_FOLDER
-        folder = parent / str(run.number)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (parent / ".gitignore").exists():
-                (parent / ".gitignore").write_text("*\n", encoding="utf-8")
-        except OSError as error:
-            message = f"the output folder cannot be made: {error.strerror}"
-            raise BadInput(
-                message, where=str(folder), hint="name another by --output DIR"
-            ) from error
+        folder = _made_folder(parent / str(run.number))
+        if not (parent / ".gitignore").exists():
+            (parent / ".gitignore").write_text("*\n", encoding="utf-8")
         return folder
-    folder = Path(request.output).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _made_folder(Path(request.output).resolve())
     for status in statuses(engine, context):
         other = Path(status.record.output)
         is_shared = folder == other or folder in other.parents or other in folder.parents
         if is_shared and status.state in {"running", "starting", "waiting"}:
             message = f"{status.record.run} writes to {other} at this moment"
             raise BadInput(message, where="--output", hint="name another folder, or leave it out")
+    return folder
+
+
+def _made_folder(folder: Path) -> Path:
+    """Return the folder, made if it is missing. Raises BadInput."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the output folder cannot be made: {error.strerror}"
+        hint = "name another by --output DIR"
+        raise BadInput(message, where=str(folder), hint=hint) from error
     return folder
 
 

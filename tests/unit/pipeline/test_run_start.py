@@ -259,3 +259,16 @@ def test_a_registry_that_does_not_answer_is_no_obstacle_where_the_engine_has_an_
 def test_the_root_of_the_machine_is_no_folder_of_code(start: Callable[..., RunStart]) -> None:
     with pytest.raises(BadInput, match="all of this machine would be the code"):
         start(folder=Path("/"))
+
+
+@pytest.mark.parametrize("inside", ["", "/below"])
+def test_an_output_folder_that_cannot_be_made_is_refused(
+    inside: str, start: Callable[..., RunStart], folder: Path, context: Context
+) -> None:
+    (folder / "a file").touch()
+    with pytest.raises(BadInput, match="the output folder cannot be made"):
+        start(output=f"{folder}/a file{inside}")
+    (folder / "output").touch()
+    with pytest.raises(BadInput, match="the output folder cannot be made"):
+        start()
+    assert read_records(context) == ()
