@@ -3,15 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from dlimg.debian import packages
-from dlimg.engine.private_home import SUITES
-
-Unpacker = Callable[..., Path]
+from tests.support.debian_tools import DebianTools
 
 
 def execute(
@@ -23,28 +20,8 @@ def execute(
 
 
 @pytest.fixture(scope="session")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Unpacker:
-    """Downloads packages: `newest` from the suite of engines, else from the machine's own."""
-    folder = tmp_path_factory.mktemp("packages")
-    host = packages.read_apt_host()
-    suites: dict[str, packages.AptSuite] = {}
-
-    def unpacked(*names: str, newest: bool, libraries: tuple[str, ...] = ()) -> Path:
-        newer = SUITES.get(host.release.vendor, ())
-        suite = newer[0] if newest and newer else host.release.suite
-        if suite not in suites:
-            suites[suite] = packages.open_suite(host, suite, folder / f"apt-{suite}")
-        apt = suites[suite]
-        there = packages.available_packages(apt, names)
-        assert there, f"{suite} has none of {', '.join(names)}"
-        missing = packages.packages_to_install(apt, there) if libraries else ()
-        needed = [name for name in missing if name.startswith(libraries)]
-        root = folder / "-".join((suite, *there))
-        root.mkdir()
-        packages.fetch_packages(apt, tuple(dict.fromkeys((*there, *needed))), root)
-        return root
-
-    return unpacked
+def tools(tmp_path_factory: pytest.TempPathFactory) -> DebianTools:
+    return DebianTools(tmp_path_factory.mktemp("packages"))
 
 
 @pytest.fixture

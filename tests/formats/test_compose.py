@@ -11,18 +11,16 @@ import pytest
 from dlimg.run.model import PortMapping
 from dlimg.run_formats.model import PrintedRun
 from dlimg.run_formats.write import write_run
-from tests.formats.conftest import Unpacker, execute
+from tests.formats.conftest import execute
+from tests.support.debian_tools import DebianTools
 from tests.support.printed_runs import HARD, HARD_FOLDER, NOTEBOOK, TRAINING
 
-pytestmark = [pytest.mark.formats, pytest.mark.usual]
-PLUGIN = Path("usr/libexec/docker/cli-plugins/docker-compose")
-PLUGINS = (PLUGIN, Path("usr/lib/docker/cli-plugins/docker-compose"))
+pytestmark = pytest.mark.formats
 
 
 @pytest.fixture(scope="session")
-def compose(unpacked: Unpacker) -> Path:
-    root = unpacked("docker-compose", "docker-compose-v2", newest=True)
-    return next(root / plugin for plugin in PLUGINS if (root / plugin).exists())
+def compose(tools: DebianTools) -> Path:
+    return tools.compose()
 
 
 def read(text: str, compose: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,8 @@ import pytest
 
 from dlimg.run_formats.model import PrintedRun
 from dlimg.run_formats.write import write_run
-from tests.formats.conftest import Unpacker, execute
+from tests.formats.conftest import execute
+from tests.support.debian_tools import DebianTools
 from tests.support.printed_runs import (
     HARD,
     HARD_FOLDER,
@@ -31,8 +32,8 @@ Creator = Callable[[PrintedRun], Any]
 
 
 @pytest.fixture(scope="session")
-def podman_root(unpacked: Unpacker) -> Path:
-    return unpacked(*PACKAGES, newest=False, libraries=LIBRARIES)
+def podman_root(tools: DebianTools) -> Path:
+    return tools.unpack(*PACKAGES, newest=False, libraries=LIBRARIES)
 
 
 @pytest.fixture

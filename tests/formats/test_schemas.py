@@ -1,4 +1,4 @@
-"""Kubernetes', cloud-init's, SkyPilot's, dstack's and Dev Containers' own readers."""
+"""Kubernetes', cloud-init's, SkyPilot's and dstack's own readers."""
 
 import json
 import os
@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from dlimg.run_formats.engines import mount_text
 from dlimg.run_formats.model import Format, PrintedRun
 from dlimg.run_formats.write import write_run
-from tests.formats.conftest import Unpacker, execute
+from tests.formats.conftest import execute
+from tests.support.debian_tools import DebianTools
 from tests.support.printed_runs import HARD, HARD_WORDS, NOTEBOOK, RUNS, TRAINING, with_folders
 
 pytestmark = pytest.mark.formats
-ROOT = Path(__file__).parents[2]
-DEVCONTAINER = ROOT / "requirements/devcontainers/node_modules/@devcontainers/cli/devcontainer.js"
 # spec.template.spec is a PodSpec, and there is nothing else: components/notebook-controller/config/
 # crd/bases/kubeflow.org_notebooks.yaml of github.com/kubeflow/notebooks, v1.11-branch, 3454bb75.
 NOTEBOOK_KEYS = {"apiVersion", "kind", "metadata", "spec"}
@@ -61,9 +59,9 @@ def test_kubeflow_takes_a_notebook() -> None:
 
 
 @pytest.fixture(scope="session")
-def cloud_init(unpacked: Unpacker) -> Path:
+def cloud_init(tools: DebianTools) -> Path:
     # The newest packages are split, and the base has the Python modules.
-    root = unpacked("cloud-init", "cloud-init-base", newest=True)
+    root = tools.unpack("cloud-init", "cloud-init-base", newest=True)
     return root / "usr/lib/python3/dist-packages"
 
 
@@ -179,29 +177,3 @@ def test_a_parser_refuses_an_unknown_key(format_: Format, code: str, tmp_path: P
     text = write_run(with_folders(TRAINING, tmp_path, "x"), format_) + "no_such_key: 1\n"
     with pytest.raises(AssertionError, match="no_such_key"):
         parsed(code, text, tmp_path)
-
-
-def devcontainer(text: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    file = folder / ".devcontainer/devcontainer.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    docker = folder / "docker"
-    docker.write_text("#!/bin/sh\n")
-    docker.chmod(0o755)
-    argv = ["node", str(DEVCONTAINER), *words, "--workspace-folder", str(folder)]
-    variables = {**os.environ, "WANDB_API_KEY": "its value"}
-    return execute([*argv, "--docker-path", str(docker)], variables)
-
-
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-def test_the_dev_containers_command_reads_the_file(run: PrintedRun, tmp_path: Path) -> None:
-    outcome = devcontainer(write_run(run, "devcontainer"), tmp_path, "read-configuration")
-    assert outcome.returncode == 0, outcome.stderr
-    config = json.loads(outcome.stdout)["configuration"]
-    assert config["postAttachCommand"] == list(run.words)
-    assert config.get("containerEnv", {}) == run.spec.variables
-    assert config["workspaceFolder"] == "/code"
-    assert config["mounts"] == [
-        mount_text(mount) for mount in run.spec.mounts if mount.target != "/code"
-    ]
-    assert config["hostRequirements" if run is TRAINING else "runArgs"]
