@@ -1,7 +1,8 @@
 """The plain side of `layers_cost.py`: the same wheels by `RUN pip install` in a Dockerfile.
 
-Its images use the same system image as dlimg's, so that neither side pays for apt. The wheels are
-on disk for both; pip gets them from a server on the loopback.
+Its images use the same system image as dlimg's, so that neither side pays for apt; its settings of
+pip, which name files of the image to be, do not hold. The wheels are on disk for both; pip gets
+them from a server on the loopback.
 """
 
 import threading
@@ -21,7 +22,8 @@ from dlimg.model import Image, Wheel
 DOCKERFILE = """\
 FROM {system}
 COPY {pip} requirements.txt /tmp/
-RUN /opt/env/bin/python /tmp/{pip}/pip install --no-index --no-cache-dir \\
+RUN env --unset=PIP_CONSTRAINT PIP_CONFIG_FILE=/dev/null \\
+    /opt/env/bin/python /tmp/{pip}/pip install --no-index --no-cache-dir \\
     --find-links {address} --requirement /tmp/requirements.txt
 """
 
