@@ -11,7 +11,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
 from secrets import token_hex
@@ -26,7 +26,7 @@ from dlimg.errors import Negative, NoEngine
 from dlimg.host.file_lock import file_lock
 from dlimg.host.process import MISSING, ProcessResult, run_streaming
 from dlimg.layer.compress import WrittenLayer, compress_gzip, compress_other, inflate_file
-from dlimg.model import GZIP, PlannedImage
+from dlimg.model import GZIP, BaseSource, PlannedImage
 from dlimg.render.bake import LAST_STAGE, SYSTEM_STAGE, stage_file, target_name
 from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer, hash_texts
@@ -217,6 +217,19 @@ def import_layer(tar: Path, diff_id: str, store: Store, log: Callable[[str], Non
 
     key = system_layer_key(diff_id)
     return find_layer(store, key) or make_layer(store, key, write, log, description="system")
+
+
+def recompress_system(
+    system: SystemLayers, planned: PlannedImage, context: LayerContext
+) -> SystemLayers:
+    """Return the system in the context's compression; layers of a registry's base stay as they are.
+
+    Raises Negative for a damaged layer.
+    """
+    is_pulled = planned.base.source is BaseSource.REGISTRY
+    base = system.layers[:-1] if is_pulled else ()
+    made = recompress_layers(system.layers[len(base) :], context)
+    return replace(system, layers=(*base, *made))
 
 
 def recompress_layers(layers: Sequence[Layer], context: LayerContext) -> tuple[Layer, ...]:

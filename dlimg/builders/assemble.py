@@ -6,7 +6,7 @@ compiling of byte code in that system.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from typing import Final
 from dlimg.assembly.bytecode import BytecodeCompiler, bytecode_layers, compile_missing
 from dlimg.assembly.cell_layer import cell_layer, cell_layer_files, installer_layer
 from dlimg.assembly.download import Cancellation, WheelSource
-from dlimg.assembly.system import OnLine, recompress_layers
+from dlimg.assembly.system import OnLine, recompress_system
 from dlimg.assembly.wheel_layers import WheelLayerJobs, making_wheel_layers
 from dlimg.assembly.wheel_to_layer import (
     LayerContext,
@@ -25,7 +25,7 @@ from dlimg.assembly.wheel_to_layer import (
 from dlimg.builders.executor import Executor, check_eligible, discard
 from dlimg.builders.image_packages import check_packages
 from dlimg.context import Context
-from dlimg.model import BaseSource, Image, PlannedImage
+from dlimg.model import Image, PlannedImage
 from dlimg.pypi.index import open_index
 from dlimg.pypi.uv_queries import uv_query, wheel_urls
 from dlimg.render.image_config import image_config
@@ -110,19 +110,6 @@ def bytecode_image_layers(
             )
 
 
-def _recompressed(
-    system: SystemLayers, planned: PlannedImage, context: LayerContext
-) -> SystemLayers:
-    """Return the system in the image's compression; layers of a registry's base stay as they are.
-
-    Raises as `recompress_layers`.
-    """
-    is_pulled = planned.base.source is BaseSource.REGISTRY
-    base = system.layers[:-1] if is_pulled else ()
-    made = recompress_layers(system.layers[len(base) :], context)
-    return replace(system, layers=(*base, *made))
-
-
 STEPS: Final = ("system stage", "wheels", "byte code")
 
 
@@ -170,7 +157,7 @@ class Assembler:
         callbacks.on_step(STEPS[1])
         self.wheels.await_all(image)
         layers = [
-            *system_image_layers(_recompressed(system, planned, layer_context), image),
+            *system_image_layers(recompress_system(system, planned, layer_context), image),
             *wheel_image_layers(layer_context, image),
             cell_image_layer(layer_context, image),
         ]

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from zstandard import ZstdDecompressor
 
-from dlimg.assembly.system import recompress_layers
+from dlimg.assembly.system import recompress_layers, recompress_system
 from dlimg.assembly.wheel_to_layer import LayerContext
 from dlimg.errors import Negative
 from dlimg.layer.compress import WrittenLayer, inflate_file
-from dlimg.model import Wheel
+from dlimg.model import BaseSource, Wheel
+from dlimg.render.image_config import ImageConfig
 from dlimg.store.keys import Layer, LayerKey
 from dlimg.store.store import Store, find_layer, make_layer
-from dlimg.store.systems import system_layer_key
+from dlimg.store.systems import SystemLayers, system_layer_key
+from tests.support import samples
 
 PLAIN = os.urandom(700_000) + bytes(5 << 20) + b"end"
 # Several members, as pigz writes them, and one that is empty.
@@ -58,6 +60,28 @@ def test_a_recompressed_layer_has_the_same_content(context: LayerContext) -> Non
     assert find_layer(context.store, system_layer_key(first.diff_id, "zstd3")) == layer
     context.store.blob(first).unlink()
     assert recompress_layers([first], context) == (layer,)
+
+
+@pytest.mark.parametrize(
+    ("source", "compressions"),
+    [
+        (BaseSource.BOOTSTRAP, ["zstd3", "zstd3"]),
+        # They are those of an image that others have, too.
+        (BaseSource.REGISTRY, ["gzip", "zstd3"]),
+    ],
+)
+def test_layers_of_a_base_from_a_registry_stay_as_they_are(
+    context: LayerContext, source: BaseSource, compressions: list[str]
+) -> None:
+    layer = system(context.store)
+    whole = SystemLayers(
+        layers=(layer, layer), config=ImageConfig(), interpreter="", packages=("a=1",)
+    )
+    planned = samples.planned(on=samples.base(source=source))
+    result = recompress_system(whole, planned, context)
+    assert [layer.compression for layer in result.layers] == compressions
+    assert [layer.diff_id for layer in result.layers] == [layer.diff_id, layer.diff_id]
+    assert (result.config, result.packages) == (whole.config, whole.packages)
 
 
 def test_gzip_layers_are_not_recompressed(context: LayerContext) -> None:
