@@ -14,6 +14,7 @@ from dlimg.model import EPOCH, BuiltImage
 from dlimg.publish.attach import TESTED_DIGEST_LABEL
 from dlimg.publish.tags import parse_labels
 from dlimg.registry.responses import digest_of
+from dlimg.render.bake import engine_output
 from dlimg.store.image_manifest import AssembledImage
 
 GPU_TESTED_LABEL: Final = "io.dlimg.gpu-tested"
@@ -49,7 +50,8 @@ def label_engine_image(
         f"FROM {built.planned.reference}\n"
         f"LABEL {GPU_TESTED_LABEL}=no {TESTED_DIGEST_LABEL}={built.digest}\n"
     )
-    run_checked(label_argv(str(engine.docker), tag), env=engine.environment, stdin=dockerfile)
+    argv = label_argv(str(engine.docker), tag, engine_output(built.planned))
+    run_checked(argv, env=engine.environment, stdin=dockerfile)
     image = engine.sdk.images.get(tag)
     is_same = identity_of(image.attrs) == identity_of(tested.attrs)
     if not is_same or image.labels.get(GPU_TESTED_LABEL) != "no":
@@ -60,11 +62,14 @@ def label_engine_image(
     return image
 
 
-def label_argv(docker_client: str, tag: str) -> list[str]:
-    """Return the command that builds the Dockerfile on its standard input under this name."""
+def label_argv(docker_client: str, tag: str, output: str) -> list[str]:
+    """Return the command that builds the Dockerfile on its standard input under this name.
+
+    With the `output` of the tested image the manifest lists the same layers.
+    """
     return [
         *(docker_client, "buildx", "build", "--quiet", "--provenance=false", "--sbom=false"),
-        *(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}", "--output=type=docker", f"--tag={tag}", "-"),
+        *(f"--build-arg=SOURCE_DATE_EPOCH={EPOCH}", f"--output={output}", f"--tag={tag}", "-"),
     ]
 
 

@@ -124,14 +124,14 @@ def _target(
         "tags": list(filter(None, (planned.reference, planned.moving_reference))),
         "platforms": [image.cell.oci_platform],
         "secret": [_literal(f"type=file,id={name},src={path}") for name, path in secrets.items()],
-        "output": [_output(planned)],
+        "output": [engine_output(planned)],
         # With an attestation the image becomes an index, whose digest is not the manifest's.
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
     }
 
 
-def _output(planned: PlannedImage) -> str:
-    """Return the output into the engine; other than gzip needs OCI's media types.
+def engine_output(planned: PlannedImage) -> str:
+    """Return BuildKit's output into the engine; other than gzip needs OCI's media types.
 
     Compression is forced, because BuildKit may have cached steps in another one. With zstd it is
     not where the base is a registry's, whose layers stay as they are.
