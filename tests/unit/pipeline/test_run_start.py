@@ -1,5 +1,6 @@
 """From a request to a container: image, GPU, folders, mounts, record; and what is refused."""
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +11,11 @@ import pytest
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative, NetworkFailure
+from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
+from dlimg.model import DetectedGpu, LocalMachine
 from dlimg.pipeline.run_locate import locate_image
-from dlimg.pipeline.run_start import RunStart, create_run
-from dlimg.run.model import DataRequest, ImageChoice, RunRequest
+from dlimg.pipeline.run_start import GpuDecision, RunStart, create_run, decide_gpu
+from dlimg.run.model import DataRequest, GpuWish, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine
 
@@ -272,3 +274,56 @@ def test_an_output_folder_that_cannot_be_made_is_refused(
     with pytest.raises(BadInput, match="the output folder cannot be made"):
         start()
     assert read_records(context) == ()
+
+
+H200 = LocalMachine(gpus=(DetectedGpu(name="NVIDIA H200", capability="9.0"),), driver="580.65")
+NO_DRIVER = LocalMachine(findings=(Problem(message="no NVIDIA GPU", hint="install one"),))
+ALL = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
+
+
+def decide(
+    machine: LocalMachine | None, context: Context, gpu: GpuWish = "auto", **details: Any
+) -> GpuDecision:
+    engine = run_engine.engine(run_engine.FakeApi(), context, host="unix:///fake", **details)
+    return decide_gpu(RunRequest(folder=Path(), gpu=gpu), machine, engine)
+
+
+def test_a_gpu_is_taken_where_there_is_one(context: Context) -> None:
+    decision = decide(H200, context, DiscoveredDevices=ALL)
+    assert decision.access.devices == ("nvidia.com/gpu=all",)
+    assert decision.machine == H200
+    assert not decide(H200, context, "cpu", DiscoveredDevices=ALL).access
+
+
+def test_without_a_gpu_a_device_of_the_engine_counts_only_if_a_gpu_is_wanted(
+    context: Context,
+) -> None:
+    assert not decide(NO_DRIVER, context, DiscoveredDevices=ALL).access
+    assert decide(NO_DRIVER, context, "gpu", DiscoveredDevices=ALL).access
+    with pytest.raises(Negative, match="no GPU for this run: no NVIDIA GPU") as error:
+        decide(NO_DRIVER, context, "gpu")
+    assert error.value.problems[0].hint == "install one"
+
+
+def test_a_gpu_that_the_engine_does_not_give_is_named_and_the_run_goes_on(
+    context: Context,
+) -> None:
+    decision = decide(H200, context)
+    assert not decision.access
+    assert "the engine gives none" in decision.notes[0].message
+    with pytest.raises(Negative, match="the engine gives none"):
+        decide(H200, context, "gpu")
+
+
+def test_a_stale_cdi_file_is_named_with_the_command_that_mends_it(
+    context: Context, tmp_path: Path
+) -> None:
+    file = tmp_path / "nvidia.json"
+    mounts = [{"hostPath": "/nowhere/libcuda.so.550", "containerPath": "/x"}]
+    file.write_text(json.dumps({"kind": "nvidia.com/gpu", "containerEdits": {"mounts": mounts}}))
+    folders: dict[str, Any] = {"CDISpecDirs": [str(tmp_path)], "DiscoveredDevices": ALL}
+    (note,) = decide(H200, context, **folders).notes
+    assert note.where == str(file)
+    assert note.hint == f"sudo nvidia-ctk cdi generate --output={file}"
+    with pytest.raises(Negative, match="the CDI file is stale"):
+        decide(H200, context, "gpu", **folders)
