@@ -473,7 +473,8 @@ def test_a_project_goes_up_and_down(folder: Folder) -> None:
     assert f"{folder.name}:1 runs already" in again.stderr
     assert dlimg("down", cwd=folder.path, variables=folder.variables).returncode == 0
     lines = folder.dlimg("logs", folder.name, "--no-times").stdout.splitlines()
-    assert (lines[0], lines[-1]) == ("up", "saved")
+    assert lines[0] == "up"
+    assert "saved" in lines  # the shell says on the other stream that its `sleep` was terminated
     assert folder.status(1)["exit_code"] == 0
 
 
