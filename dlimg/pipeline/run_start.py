@@ -334,6 +334,7 @@ def _spec(
         labels=run_labels(record),
         gpu=parts.gpu,
         user=user,
+        security=_security(engine),
         stop_seconds=request.stop_seconds,
         terminal=request.terminal,
     )
@@ -433,6 +434,16 @@ def run_labels(record: RunRecord) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value}
 
 
+def _security_options(engine: Engine) -> Sequence[str]:
+    return engine.sdk.info().get("SecurityOptions") or ()
+
+
+def _security(engine: Engine) -> tuple[str, ...]:
+    """Return options with which SELinux lets the container into folders of this machine."""
+    has_selinux = any("name=selinux" in option for option in _security_options(engine))
+    return ("label=disable",) if has_selinux else ()
+
+
 def _user_for(mode: Mode, image: LocatedImage, user: str, context: Context) -> str:
     """Return the user of a run; sshd lets in only users that the image knows."""
     number = user.partition(":")[0]
@@ -447,8 +458,7 @@ def _user(engine: Engine) -> str:
 
     In a rootless engine the container's root is the caller.
     """
-    options = engine.sdk.info().get("SecurityOptions") or ()
-    if any("rootless" in option for option in options):
+    if any("rootless" in option for option in _security_options(engine)):
         return "0:0"
     if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
         return ""

@@ -77,6 +77,8 @@ def host_options(spec: RunSpec) -> dict[str, Any]:
         # Without an init the command would be process 1, which ignores SIGTERM by default.
         "init": True,
     }
+    if spec.security:
+        options["security_opt"] = list(spec.security)
     if spec.gpu:
         options |= _gpu_options(spec.gpu)
     return options

@@ -167,7 +167,8 @@ class RunSpec:
     """The decision: all that is needed to start the container, in any tool's format.
 
     `image` is the name and `digest` what it means now. `entrypoint` replaces the image's if it is
-    not empty, `command` are the words behind the image. `user` is empty for the image's own.
+    not empty, `command` are the words behind the image. `user` is empty for the image's own. `security` are options of
+    the engine, as SELinux would else keep the container from the folders.
     """
 
     run: RunName
@@ -181,6 +182,7 @@ class RunSpec:
     labels: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
     gpu: GpuAccess = NO_GPU
     user: str = ""
+    security: tuple[str, ...] = ()
     working_folder: str = CODE
     shm_bytes: int = SHM_BYTES
     stop_seconds: int = STOP_SECONDS

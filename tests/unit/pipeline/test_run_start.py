@@ -327,3 +327,13 @@ def test_a_stale_cdi_file_is_named_with_the_command_that_mends_it(
     assert note.hint == f"sudo nvidia-ctk cdi generate --output={file}"
     with pytest.raises(Negative, match="the CDI file is stale"):
         decide(H200, context, "gpu", **folders)
+
+
+def test_selinux_lets_a_run_into_its_folders(
+    start: Callable[..., RunStart], api: run_engine.FakeApi, context: Context
+) -> None:
+    options = ["name=seccomp,profile=builtin", "name=selinux"]
+    start(run_engine.engine(api, context, SecurityOptions=options))
+    assert api.created[-1]["host_config"]["security_opt"] == ["label=disable"]
+    start()
+    assert "security_opt" not in api.created[-1]["host_config"]
