@@ -10,9 +10,10 @@ from typing import Final, Protocol
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative, Problem
+from dlimg.errors import BadInput, Negative
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
+from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.run_locate import LocatedImage, locate_image, with_layer
 from dlimg.pipeline.run_on import RemotePlace, read_machine
@@ -20,12 +21,10 @@ from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.data_volume import find_data
 from dlimg.run.find import BASE_LABEL
-from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
 from dlimg.run.gpu_queue import gpu_numbers, lock_folder
 from dlimg.run.lifecycle import statuses
 from dlimg.run.model import (
     CODE,
-    NO_GPU,
     OUTPUT,
     DataRequest,
     GpuAccess,
@@ -48,15 +47,6 @@ from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
 # With it the init of engines sends signals to the shell's programs as well.
 SIGNAL_GROUP: Final = "TINI_KILL_PROCESS_GROUP"
 OUTPUT_FOLDER: Final = "output"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuDecision:
-    """The GPU access of a run, the GPUs that are known, and what the user should know."""
-
-    access: GpuAccess
-    machine: LocalMachine | None = None
-    notes: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,24 +222,6 @@ def check_request(request: RunRequest) -> None:
     if request.gpu == "cpu" and (request.device or request.queue):
         option = "--device" if request.device else "--queue"
         raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
-
-
-def decide_gpu(request: RunRequest, machine: LocalMachine | None, engine: Engine) -> GpuDecision:
-    """Return the GPU access of a run. Raises Negative for `--gpu` where there is none."""
-    if request.gpu == "cpu":
-        return GpuDecision(access=NO_GPU)
-    is_required = request.gpu == "gpu" or bool(request.device)
-    if machine is not None and not machine.gpus and not is_required:
-        return GpuDecision(access=NO_GPU)
-    stale = stale_cdi(engine) if not request.device else None
-    access = gpu_access(engine, request.device) if stale is None else NO_GPU
-    if access:
-        return GpuDecision(access=access, machine=machine)
-    found = machine.findings if machine and not machine.gpus else ()
-    problem = stale or no_access(found)
-    if is_required:
-        raise Negative.of([replace(problem, message=f"no GPU for this run: {problem.message}")])
-    return GpuDecision(access=NO_GPU, notes=(problem,))
 
 
 def _refuse_mismatch(request: RunRequest, choice: ImageChoice) -> None:

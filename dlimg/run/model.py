@@ -167,8 +167,8 @@ class RunSpec:
     """The decision: all that is needed to start the container, in any tool's format.
 
     `image` is the name and `digest` what it means now. `entrypoint` replaces the image's if it is
-    not empty, `command` are the words behind the image. `user` is empty for the image's own. `security` are options of
-    the engine, as SELinux would else keep the container from the folders.
+    not empty, `command` are the words behind the image. `user` is empty for the image's
+    own. `security` are the engine's options, for example against SELinux.
     """
 
     run: RunName

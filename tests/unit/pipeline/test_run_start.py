@@ -13,8 +13,9 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
 from dlimg.model import DetectedGpu, LocalMachine
+from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_locate import locate_image
-from dlimg.pipeline.run_start import GpuDecision, RunStart, create_run, decide_gpu
+from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.run.model import DataRequest, GpuWish, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine

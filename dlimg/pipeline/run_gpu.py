@@ -1,0 +1,36 @@
+"""The decision about GPUs: what the user wants, the machine has and the engine gives."""
+
+from dataclasses import dataclass, replace
+
+from dlimg.engine.client import Engine
+from dlimg.errors import Negative, Problem
+from dlimg.model import LocalMachine
+from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
+from dlimg.run.model import NO_GPU, GpuAccess, RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuDecision:
+    """The GPU access of a run, the GPUs that are known, and what the user should know."""
+
+    access: GpuAccess
+    machine: LocalMachine | None = None
+    notes: tuple[Problem, ...] = ()
+
+
+def decide_gpu(request: RunRequest, machine: LocalMachine | None, engine: Engine) -> GpuDecision:
+    """Return the GPU access of a run. Raises Negative for `--gpu` where there is none."""
+    if request.gpu == "cpu":
+        return GpuDecision(access=NO_GPU)
+    is_required = request.gpu == "gpu" or bool(request.device)
+    if machine is not None and not machine.gpus and not is_required:
+        return GpuDecision(access=NO_GPU)
+    stale = stale_cdi(engine) if not request.device else None
+    access = gpu_access(engine, request.device) if stale is None else NO_GPU
+    if access:
+        return GpuDecision(access=access, machine=machine)
+    found = machine.findings if machine and not machine.gpus else ()
+    problem = stale or no_access(found)
+    if is_required:
+        raise Negative.of([replace(problem, message=f"no GPU for this run: {problem.message}")])
+    return GpuDecision(access=NO_GPU, notes=(problem,))
