@@ -8,7 +8,7 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput, Problem
-from dlimg.model import OCI_ARCHITECTURES, LocalMachine
+from dlimg.model import DEFAULT_USER, OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.run_project import with_files
@@ -65,7 +65,7 @@ def print_run(request: RunRequest, format_: Format, matrix: str, context: Contex
         raise BadInput(f"{choice.cell} is not locked", hint=f"`dlimg lock {choice.cell}`")
     for note in _notes(choice, format_):
         context.log(f"note: {note}")
-    spec = _spec(request, choice.names[0], gpu, context)
+    spec = _spec(request, choice.names[0], gpu, _user(format_), context)
     spec = replace(spec, mounts=tuple(mounts))
     run = PrintedRun(
         spec=spec,
@@ -130,7 +130,16 @@ def _refuse_files(mounts: Sequence[Mount], format_: Format) -> None:
             raise BadInput(message, where="--data", hint="name its folder")
 
 
-def _spec(request: RunRequest, image: str, gpu: GpuAccess, context: Context) -> RunSpec:
+def _user(format_: Format) -> str:
+    """Return the caller's ids; for another machine never root's, but those of images' user."""
+    if not hasattr(os, "getuid"):
+        return "" if format_ in _HERE else DEFAULT_USER.numbers
+    if os.getuid() == 0 and format_ not in _HERE:
+        return DEFAULT_USER.numbers
+    return f"{os.getuid()}:{os.getgid()}"
+
+
+def _spec(request: RunRequest, image: str, gpu: GpuAccess, user: str, context: Context) -> RunSpec:
     return RunSpec(
         run=RunName(name=run_name(request), number=1),
         image=image,
@@ -139,7 +148,7 @@ def _spec(request: RunRequest, image: str, gpu: GpuAccess, context: Context) -> 
         ports=(*_mode_ports(request), *request.ports),
         variables={**_mode_variables(request, context), **request.variables},
         gpu=gpu,
-        user=f"{os.getuid()}:{os.getgid()}" if hasattr(os, "getuid") else "",
+        user=user,
         stop_seconds=request.stop_seconds,
         terminal=request.terminal,
     )

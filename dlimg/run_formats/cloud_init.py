@@ -16,7 +16,7 @@ _PROGRAM: Final = "/usr/local/sbin/dlimg-vm"
 _UNIT: Final = f"""[Unit]
 Description=Set-up and start of a dlimg run
 Wants=network-online.target
-After=network-online.target
+After=network-online.target docker.service
 
 [Service]
 Type=oneshot

@@ -210,8 +210,7 @@ def _copy(source: str, pod: str, target: str) -> str:
 
 
 def _secret_steps(run: PrintedRun, options: str = "") -> Iterator[str]:
-    """Yield the command that stores secrets: `printf` is the shell's own, and no argument shows."""
+    """Yield the line of bash that stores secrets; as files, so that no argument has a value."""
     if run.secrets:
-        texts = " ".join(f'"{name}=${name}"' for name in run.secrets)
-        create = f"kubectl create secret generic {run.name} {options}--from-env-file=/dev/stdin"
-        yield f"printf '%s\\n' {texts} | {create}"
+        files = " ".join(f'--from-file={name}=<(printf %s "${name}")' for name in run.secrets)
+        yield f"kubectl create secret generic {run.name} {options}{files}"

@@ -119,6 +119,15 @@ install_docker() {
     install_packages docker-ce docker-ce-cli containerd.io
 }
 
+wait_for_docker() {
+    tries=0
+    until docker version >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ $tries -lt 60 ] || fail "Docker does not answer" "see: sudo systemctl status docker"
+        sleep 1
+    done
+}
+
 install_toolkit() {
     install_packages ca-certificates curl
     key=/usr/share/keyrings/nvidia-container-toolkit.asc
@@ -150,11 +159,13 @@ case $ID in
 esac
 [ "$gpu" != yes ] || check_gpu
 command -v docker >/dev/null || install_docker
+wait_for_docker
 if [ "$gpu" = yes ]; then
     command -v nvidia-ctk >/dev/null || install_toolkit
     docker info --format '{{json .Runtimes}}' | grep -q '"nvidia"' || {
         nvidia-ctk runtime configure --runtime=docker
         systemctl restart docker
+        wait_for_docker
     }
 fi
 docker image inspect "$image" >/dev/null 2>&1 || {

@@ -105,6 +105,16 @@ def test_a_driver_that_does_not_start_is_no_reason_for_a_second_reboot(bare: Mak
     assert vm.log().count("systemctl reboot") == 1
 
 
+def test_a_docker_that_is_still_starting_at_boot_is_waited_for(bare: Maker) -> None:
+    vm = bare()
+    vm.execute(NOTEBOOK_SCRIPT)
+    log = vm.log()
+    (vm.folder / "starting").touch()
+    assert vm.execute(NOTEBOOK_SCRIPT).returncode == 0
+    assert not (vm.folder / "starting").exists()
+    assert vm.log() == log
+
+
 def test_an_old_gpu_gets_the_driver_that_has_it(bare: Maker) -> None:
     vm = bare(P4)
     vm.execute(SCRIPT)

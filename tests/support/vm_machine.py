@@ -36,6 +36,7 @@ exec /usr/bin/dpkg "$@"
     "cat /stand-ins/driver\n",
     ".ctk": 'echo "nvidia-ctk $*" >>/stand-ins/log; : >/stand-ins/runtime\n',
     ".docker": r"""case "$1 $2" in
+    'version '*) [ ! -e /stand-ins/starting ] || { rm /stand-ins/starting; exit 1; }; exit ;;
     'info '*) [ ! -e /stand-ins/runtime ] || echo '{"nvidia":{}}'; exit ;;
     'image inspect') [ -e /stand-ins/pulled ]; exit ;;
     'container inspect') cat /stand-ins/status 2>/dev/null; exit ;;

@@ -49,6 +49,18 @@ def test_the_folders_script_and_framework_are_printed(printed: Printer, folder: 
     assert not (folder / "output").exists()
 
 
+@pytest.mark.parametrize(
+    ("number", "user", "there"), [(0, "0:0", "1000:100"), (1234, "1234:1234", "1234:1234")]
+)
+def test_no_run_is_roots_on_another_machine(
+    number: int, user: str, there: str, printed: Printer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: number)
+    monkeypatch.setattr(os, "getgid", lambda: number)
+    assert f"--user {user} " in printed("docker")
+    assert f"--user {there} " in printed("cloud-init")
+
+
 def test_a_gpu_is_printed_where_there_is_none(printed: Printer) -> None:
     text = printed(gpu="gpu", env="jax")
     assert "--gpus all" in text

@@ -216,6 +216,12 @@ def test_docker_asks_for_gpus_in_the_engines_way(gpu: GpuAccess, line: str) -> N
     assert "gpu" not in write_run(NOTEBOOK, "docker")
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_user_data_is_small_enough_for_every_cloud(name: str) -> None:
+    text = printed_runs.golden_text(RUNS[name], "cloud-init")
+    assert 0 < len(text.encode()) < 16 * 1024
+
+
 def test_kubeflow_refuses_what_is_no_notebook() -> None:
     with pytest.raises(BadInput, match="a Notebook starts Jupyter"):
         write_run(TRAINING, "kubeflow")
