@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from dlimg.run.model import CODE, OUTPUT
-from dlimg.run_formats.model import PrintedRun, bytes_short, comment, quoted
+from dlimg.run_formats.model import PrintedRun, bytes_short, comment, quoted, refuse
 from dlimg.run_formats.yaml_text import yaml_text
 
 # SkyPilot takes the cheapest of these; all CUDA images of dlimg's own matrix run on them.
@@ -21,6 +21,11 @@ _SHORTEST_NAME: Final = 2
 def skypilot_text(run: PrintedRun) -> str:
     """Return a task for `sky launch`; its folders become links at the places of a container."""
     spec = run.spec
+    for path in (mount.source for mount in spec.mounts):
+        for name in (*spec.variables, *run.secrets):
+            if f"${name}" in path or f"${{{name}}}" in path:
+                hint = "rename the folder or the variable"
+                raise refuse(f"{path} would get the value of {name}", "skypilot", hint)
     names = " ".join(f"--secret {name}" for name in run.secrets)
     options = f"--cluster {run.name}{f' {names}' if names else ''}"
     steps = [f"sky launch {options} FILE"]

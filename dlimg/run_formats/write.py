@@ -1,5 +1,6 @@
 """All formats that a run can be written in, by name. Pure."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -29,11 +30,16 @@ _WRITERS: Final[Mapping[Format, Callable[[PrintedRun], str]]] = MappingProxyType
 )
 FORMATS: Final = tuple(_WRITERS)
 
+# No command has a null character in an argument; surrogates stand for bytes that are no UTF-8.
+_UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
+
 
 def write_run(run: PrintedRun, format_: Format) -> str:
     """Return the run in a format. Raises BadInput for what the format cannot say."""
     texts = [*run.spec.command, *run.spec.variables.values()]
     texts += [text for mount in run.spec.mounts for text in (mount.source, mount.target)]
-    if any("\0" in text for text in texts):
-        raise BadInput("a text with a null character is no argument of any command")
+    for text in texts:
+        if _UNWRITABLE.search(text):
+            shown = text.encode(errors="backslashreplace").decode()
+            raise BadInput(f"{shown!r} has a null character, or is no UTF-8", hint="rename it")
     return _WRITERS[format_](run)

@@ -228,7 +228,41 @@ def test_kubeflow_refuses_what_is_no_notebook() -> None:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_null_character_is_refused(format_: Format) -> None:
-    run = replace(TRAINING, spec=replace(TRAINING.spec, command=("a\0b",)))
-    with pytest.raises(BadInput, match="null character"):
+@pytest.mark.parametrize("text", ["a\0b", "a\udcffb"])
+def test_a_text_that_cannot_be_written_is_refused(text: str, format_: Format) -> None:
+    mount = Mount(kind="bind", source=f"/home/{text}", target="/code")
+    for fields in ({"command": (text,)}, {"variables": {"A": text}}, {"mounts": (mount,)}):
+        run = replace(TRAINING, spec=replace(TRAINING.spec, **fields))
+        with pytest.raises(BadInput, match="null character"):
+            write_run(run, format_)
+
+
+@pytest.mark.parametrize(
+    ("format_", "text"),
+    [
+        ("devcontainer", "${localEnv:HOME}"),
+        ("devcontainer", "x${containerWorkspaceFolder}"),
+        ("skypilot", "/srv/$OMP_NUM_THREADS"),
+        ("skypilot", "/srv/${WANDB_API_KEY}/x"),
+    ],
+)
+def test_a_text_that_a_tool_would_replace_is_refused(format_: Format, text: str) -> None:
+    mount = Mount(kind="bind", source=text, target="/data/x")
+    run = replace(TRAINING, spec=replace(TRAINING.spec, mounts=(mount,)))
+    with pytest.raises(BadInput, match=f"--print {format_}: .* would "):
         write_run(run, format_)
+
+
+@pytest.mark.parametrize("target", ["/data/a b", "/data/*"])
+def test_data_whose_name_a_shell_would_split_is_refused_for_a_vm(target: str) -> None:
+    mount = Mount(kind="bind", source="/srv", target=target)
+    run = replace(TRAINING, spec=replace(TRAINING.spec, mounts=(mount,)))
+    with pytest.raises(BadInput, match="a shell would split"):
+        write_run(run, "cloud-init")
+
+
+def test_a_volume_is_refused_for_apptainer() -> None:
+    mount = Mount(kind="volume", source="dlimg-data-1", target="/data/x", read_only=True)
+    run = replace(TRAINING, spec=replace(TRAINING.spec, mounts=(mount,)))
+    with pytest.raises(BadInput, match="it has no volumes"):
+        write_run(run, "apptainer")
