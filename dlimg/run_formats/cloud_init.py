@@ -98,7 +98,9 @@ def _folders(run: PrintedRun) -> Mapping[str, str]:
     for mount in run.spec.mounts:
         folder = f"/srv/dlimg/{run.name}{mount.target}"
         if any(character.isspace() or character in "*?[\\" for character in folder):
-            raise refuse(f"a shell would split {mount.target}", "cloud-init", "name the data otherwise")
+            raise refuse(
+                f"a shell would split {mount.target}", "cloud-init", "name the data otherwise"
+            )
         if mount.source:
             folders.setdefault(mount.source, folder)
     return folders
