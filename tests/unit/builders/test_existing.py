@@ -111,7 +111,11 @@ def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None
     ownership.record_build(Context.of(state, print), KEY, "sha256:1")
     sdk = SimpleNamespace(api=Api([row(present, "sha256:1")]))
     engine: Any = SimpleNamespace(
-        environment=state, context=Context.of(state, print), sdk=sdk, docker=Path("/nowhere/docker")
+        environment=state,
+        context=Context.of(state, print),
+        sdk=sdk,
+        docker=Path("/nowhere/docker"),
+        docker_argv=lambda *words: ["/nowhere/docker", *words],
     )
     assert [type(one) for one in built([present], engine)] == [BuiltImage]
     with pytest.raises(NoEngine, match="has no buildx plugin"):
