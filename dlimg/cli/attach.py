@@ -10,6 +10,7 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import BadInput
 from dlimg.host.process import run_in_terminal
+from dlimg.pipeline.run_on import reach
 from dlimg.report.run import detached_text
 from dlimg.run.find import RunFinder
 from dlimg.run.follow import LogRequest, log_lines
@@ -45,6 +46,8 @@ def run(options: AttachOptions, context: Context) -> int:
         if state not in {"running", "waiting"}:
             hint = f"`dlimg logs {record.run}` shows its output"
             raise BadInput(f"{record.run} does not run: it is {state}", hint=hint)
+        for line in reach(status_of(record, engine, context), (), {}, engine, context):
+            context.log(line)
         if record.terminal:
             context.log(f"attached to {record.run}; Ctrl-P Ctrl-Q detaches")
             argv = engine.docker_argv("attach", record.container, terminal=True)

@@ -3,7 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
@@ -14,18 +14,17 @@ from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
 from dlimg.host.ssh import check_destination
-from dlimg.pipeline.run_on import bring_back, remote_lines, send_changes
+from dlimg.pipeline.run_on import bring_back, detached_lines, reach, send_changes
 from dlimg.pipeline.run_print import print_run
 from dlimg.pipeline.run_project import request_in
 from dlimg.pipeline.run_start import RunStart, create_run
-from dlimg.report.run import end_lines, outside_lines, port_lines, started_lines
+from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
 from dlimg.run.find import remote_engine
 from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, status_of
 from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
 from dlimg.run.modes import addresses
 from dlimg.run.names import parse_data, parse_port, parse_variable
-from dlimg.run.tunnel import open_tunnels
 from dlimg.run_formats.model import Format
 from dlimg.run_formats.write import FORMATS
 
@@ -204,13 +203,8 @@ def run(options: RunOptions, context: Context) -> int:
 def _detach(start: RunStart, engine: Engine, context: Context) -> int:
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
-    lines = (
-        remote_lines(status, start.account, engine, context)
-        if engine.ssh
-        else addresses_of(start, status)
-    )
-    shown = replace(status, ports={}) if engine.ssh else status
-    for line in (*started_lines(shown), *lines):
+    lines = detached_lines(status, engine, context) if engine.ssh else addresses_of(start, status)
+    for line in (*started_lines(status), *lines):
         context.log(line)
     out(f"{start.record.run}\n")
     return 0
@@ -227,11 +221,12 @@ def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
 
     def started() -> None:
         status = status_of(record, engine, context)
-        lines = remote_lines(status, start.account, engine, context)
-        if engine.ssh:
-            status = replace(status, ports=open_tunnels(engine.ssh, start.ports, status.ports))
-        others = port_lines(status) if engine.ssh else ()
-        for line in (*addresses_of(start, status), *others, *lines):
+        lines = (
+            reach(status, start.ports, start.hidden, engine, context)
+            if engine.ssh
+            else addresses_of(start, status)
+        )
+        for line in lines:
             context.log(line)
 
     has_ports = record.mode != "command" or bool(engine.ssh and start.ports)

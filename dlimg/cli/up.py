@@ -4,18 +4,20 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.cli.arguments import add_private_engine
+from dlimg.cli.arguments import add_on, add_private_engine
 from dlimg.cli.printing import write_bytes
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
+from dlimg.pipeline.run_on import bring_back, reach
 from dlimg.pipeline.run_project import read_project_file
 from dlimg.pipeline.run_start import create_run, run_name
 from dlimg.report.run import detached_text, end_lines
 from dlimg.run import launch
+from dlimg.run.find import remote_engine
 from dlimg.run.follow import LogRequest, log_lines
-from dlimg.run.lifecycle import engine_for_runs, output_size, status_of, statuses
+from dlimg.run.lifecycle import engine_for_runs, is_at, output_size, status_of, statuses
 from dlimg.run.model import RunRequest, RunStatus
 from dlimg.run.modes import addresses
 from dlimg.run.project_file import FILE, with_project
@@ -28,11 +30,13 @@ class UpOptions:
 
     matrix: str
     request: RunRequest
+    on: str
     private_engine: PrivateEnginePolicy
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-d", "--detach", action="store_true", help="start it and return")
+    add_on(parser)
     add_private_engine(parser)
 
 
@@ -45,6 +49,7 @@ def options_of(arguments: Namespace) -> UpOptions:
     return UpOptions(
         matrix=arguments.matrix,
         request=with_project(request, project),
+        on=arguments.on or "",
         private_engine="refuse" if arguments.no_private_engine else "allow",
     )
 
@@ -52,7 +57,10 @@ def options_of(arguments: Namespace) -> UpOptions:
 def run(options: UpOptions, context: Context) -> int:
     """Return the exit code of a command that ended while it was followed, else 0."""
     with engine_errors():
-        engine = engine_for_runs(options.private_engine, context)
+        if options.on:
+            engine = remote_engine(options.on, context)
+        else:
+            engine = engine_for_runs(options.private_engine, context)
         status = _running(options.request, engine, context) or _start(options, engine, context)
         return 0 if options.request.detach else _follow(status, engine, context)
 
@@ -60,7 +68,11 @@ def run(options: UpOptions, context: Context) -> int:
 def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus | None:
     """Return the project's run that is there already, and log that."""
     name, live = run_name(request), {"starting", "running", "waiting"}
-    found = [s for s in statuses(engine, context) if s.record.run.name == name and s.state in live]
+    found = [
+        status
+        for status in statuses(engine, context)
+        if status.record.run.name == name and status.state in live and is_at(status.record, engine)
+    ]
     if found:
         context.log(f"{found[-1].record.run} runs already; `dlimg down` ends it")
         return found[-1]
@@ -71,6 +83,8 @@ def _start(options: UpOptions, engine: Engine, context: Context) -> RunStatus:
     start = create_run(options.request, options.matrix, engine, context)
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
+    if engine.ssh:
+        return status
     for line in addresses(start.record.mode, status.ports, start.hidden, start.account):
         context.log(line)
     return status
@@ -78,6 +92,8 @@ def _start(options: UpOptions, engine: Engine, context: Context) -> RunStatus:
 
 def _follow(status: RunStatus, engine: Engine, context: Context) -> int:
     record = status.record
+    for text in reach(status, (), {}, engine, context):
+        context.log(text)
     context.log(f"following {record.run}; Ctrl-C detaches, `dlimg down` ends it")
     masker = Masker(values_to_mask(record, "running", engine))
     request = LogRequest(follow=True, tail=None, times=False)
@@ -89,6 +105,7 @@ def _follow(status: RunStatus, engine: Engine, context: Context) -> int:
         return 0
     finally:
         write_bytes(masker.end(), "out")
+    bring_back(record, engine, context)
     record = status_of(record, engine, context).record
     for text in end_lines(record, output_size(record.output)):
         context.log(text)

@@ -5,10 +5,10 @@ import hashlib
 import re
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
@@ -34,9 +34,17 @@ from dlimg.run.model import (
     RunSpec,
     RunStatus,
 )
-from dlimg.run.modes import SSH_PORT, has_ssh
+from dlimg.run.modes import (
+    JUPYTER_PORT,
+    SSH_PORT,
+    TOKEN,
+    addresses,
+    has_jupyter,
+    has_ssh,
+)
 from dlimg.run.names import parse_run
 from dlimg.run.record import read_records
+from dlimg.run.secrets import values_in
 from dlimg.run.start_script import LOCKS
 from dlimg.run.transfer import (
     Files,
@@ -50,7 +58,7 @@ from dlimg.run.transfer import (
     to_send,
     write_sent,
 )
-from dlimg.run.tunnel import remove_block, write_block
+from dlimg.run.tunnel import open_tunnels, remove_block, write_block
 from dlimg.units import bytes_text, counted
 
 FOLDER: Final = "dlimg-runs"  # in the user's home there
@@ -316,18 +324,66 @@ def remove_there(record: RunRecord, engine: Engine, context: Context) -> None:
         engine.ssh.run(["rm", "-rf", "--", path])
 
 
-def remote_lines(status: RunStatus, user: str, engine: Engine, context: Context) -> tuple[str, ...]:
-    """Return how a run on another machine is reached beside its tunnels; nothing for one here."""
-    if engine.ssh is None:
+def reach(
+    status: RunStatus,
+    wanted: Sequence[PortMapping],
+    hidden: Mapping[str, str],
+    engine: Engine,
+    context: Context,
+) -> tuple[str, ...]:
+    """Open the tunnels to a run on another machine; return where it is reached from here.
+
+    They close with this process. Without a value in `hidden` the container's own token is asked.
+    """
+    if engine.ssh is None or not status.ports:
         return ()
-    run, ports = status.record.run, status.ports
-    lines = []
-    if has_ssh(status.record.mode) and SSH_PORT in ports:
-        lines.append(f"ssh: {write_block(run, engine.ssh, ports[SSH_PORT], user, context)}")
-    others = [port for port in ports if port != SSH_PORT or not has_ssh(status.record.mode)]
-    if others:
-        lines.append(f"`dlimg attach {run}` opens its ports on this machine")
-    return tuple(lines)
+    record, user = status.record, _user_of(status.record, engine)
+    if has_jupyter(record.mode) and TOKEN not in hidden:
+        hidden = values_in(record.container, [TOKEN], engine)
+    tunnels = open_tunnels(engine.ssh, wanted or _same_ports(status.ports), status.ports)
+    servers = {JUPYTER_PORT} if has_jupyter(record.mode) else set()
+    servers |= {SSH_PORT} if has_ssh(record.mode) else set()
+    others = [
+        f"port {port} is at http://127.0.0.1:{here}"
+        for port, here in tunnels.items()
+        if port not in servers
+    ]
+    return (
+        *addresses(record.mode, {JUPYTER_PORT: tunnels.get(JUPYTER_PORT, 0)}, hidden, user),
+        *others,
+        *ssh_lines(status, engine, context),
+    )
+
+
+def ssh_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:
+    """Return the line that leads into a run with an ssh server on another machine."""
+    port = status.ports.get(SSH_PORT)
+    if engine.ssh is None or port is None or not has_ssh(status.record.mode):
+        return ()
+    user = _user_of(status.record, engine)
+    return (f"ssh: {write_block(status.record.run, engine.ssh, port, user, context)}",)
+
+
+def detached_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:
+    """Return how a run in the background of another machine is reached."""
+    has_others = any(port != SSH_PORT for port in status.ports)
+    hint = f"`dlimg attach {status.record.run}` opens its ports on this machine"
+    return (*ssh_lines(status, engine, context), *([hint] if has_others else []))
+
+
+def _same_ports(there: Iterable[int]) -> list[PortMapping]:
+    """Return the wish for the container's own port numbers here, where they are free."""
+    return [PortMapping(container=port, host=port if is_free(port) else 0) for port in there]
+
+
+def _user_of(record: RunRecord, engine: Engine) -> str:
+    """Return the name of the user in the container, for ssh."""
+    api: Any = engine.sdk.api
+    config = api.inspect_container(record.container)["Config"]
+    user = str(config.get("User") or "").partition(":")[0]
+    named = (text for text in config.get("Env") or () if text.startswith("USER="))
+    account = next(named, "USER=user").removeprefix("USER=")
+    return "root" if user in {"0", "root"} else account
 
 
 @contextlib.contextmanager

@@ -19,11 +19,6 @@ def started_lines(status: RunStatus) -> Iterator[str]:
     yield f"{run} is in the background: `dlimg logs -f {run}` follows, `dlimg stop {run}` ends it"
 
 
-def port_lines(status: RunStatus) -> Iterator[str]:
-    for container, port in status.ports.items():
-        yield f"port {container} is at http://127.0.0.1:{port}"
-
-
 def detached_text(record: RunRecord) -> str:
     """Return the message after Ctrl-C in a command that only follows a run."""
     return f"detached: {record.run} goes on (`dlimg stop {record.run}` ends it)"

@@ -3,9 +3,13 @@
 import json
 import os
 import secrets
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from dlimg.model import Base
 from dlimg.run.model import RUN_LABEL
 from tests.engine.test_cli import ROOT, dlimg
 from tests.support.layout_image import LayoutImage
-from tests.support.ssh_machine import SshMachine, machine_image, ssh_machine
+from tests.support.ssh_machine import SshMachine, free_port, machine_image, make_key, ssh_machine
 
 pytestmark = pytest.mark.engine
 
@@ -123,3 +127,248 @@ def test_a_folder_becomes_a_result_on_another_machine(laptop: Laptop) -> None:
     assert removed.returncode == 0, removed.stderr
     there = laptop.machine.inside(f"ls {laptop.machine.home}/dlimg-runs/*/output")
     assert there.stdout.split() == ["1"]
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_run_outlives_its_connection_and_loses_no_line(laptop: Laptop) -> None:
+    script = "for i in $(seq 1 40); do echo line $i; sleep 0.2; done; echo made >/output/a"
+    followed = laptop.start(*laptop.words(command=("sh", "-c", script)))
+    assert followed.stdout
+    first = [followed.stdout.readline() for _ in range(5)]
+    laptop.machine.drop_connections()
+    rest, messages = followed.communicate(timeout=90)
+    assert followed.returncode == 0, messages
+    assert "".join(first) + rest == "".join(f"line {i}\n" for i in range(1, 41))
+    assert "the run goes on there; connecting again" in messages
+    assert "connected to vm again" in messages
+    assert (laptop.path / "output/1/a").read_text() == "made\n"
+
+
+def test_a_run_in_the_background_is_followed_stopped_and_fetched(laptop: Laptop) -> None:
+    script = (
+        "trap 'echo saved >/output/model; exit 3' TERM; echo started; while :; do sleep 0.1; done"
+    )
+    ended = laptop.shell(script, "-d")
+    name = f"{laptop.name}:1"
+    assert ended.stdout == f"{name}\n", ended.stderr
+    wait_for(lambda: "started" in laptop.dlimg("logs", name).stdout)
+    assert laptop.status(1)["state"] == "running"
+    assert laptop.dlimg("ps", "--format", "json").stdout.count('"state": "unknown"') == 1
+    inside = laptop.dlimg("exec", name, "--", "sh", "-c", "echo \"$DLIMG_RUN 'it' \\$x\"")
+    assert inside.stdout == f"{name} 'it' $x\n", inside.stderr
+    stopped = laptop.dlimg("stop", name)
+    assert stopped.returncode == 0, stopped.stderr
+    assert (laptop.path / "output/1/model").read_text() == "saved\n"
+    assert laptop.status(1)["exit_code"] == 3
+
+
+def test_a_run_is_found_from_another_laptop(laptop: Laptop, tmp_path: Path) -> None:
+    laptop.shell("echo here; echo made >/output/a", "-d")
+    name = f"{laptop.name}:1"
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "another")}
+    wait_for(lambda: laptop.status(1)["state"] == "ended")
+    (laptop.path / "output/1").rmdir()
+    logs = laptop.dlimg("logs", "--on", "vm", "--no-times", name, **elsewhere)
+    assert logs.stdout == "here\n", logs.stderr
+    fetched = laptop.dlimg("output", "--on", "vm", name, **elsewhere)
+    assert fetched.returncode == 0, fetched.stderr
+    assert (laptop.path / "output/1/a").read_text() == "made\n"
+
+
+def test_a_newer_file_here_stays(laptop: Laptop) -> None:
+    (laptop.path / "notes.txt").write_text("first\n")
+    laptop.shell("echo there >>/code/notes.txt; echo there >/output/a", "-d")
+    name = f"{laptop.name}:1"
+    wait_for(lambda: laptop.status(1)["state"] == "ended")
+    (laptop.path / "notes.txt").write_text("edited here\n")
+    output = laptop.path / "output/1/a"
+    output.write_text("mine\n")
+    os.utime(output, (time.time() + 100, time.time() + 100))
+    fetched = laptop.dlimg("output", name)
+    assert fetched.returncode == 0, fetched.stderr
+    assert (laptop.path / "notes.txt").read_text() == "edited here\n"
+    assert output.read_text() == "mine\n"
+    assert fetched.stderr.count("is newer here, and stays as it is") == 2
+
+
+def test_without_rsync_files_go_by_tar(laptop: Laptop) -> None:
+    laptop.machine.inside("mv /usr/bin/rsync /usr/bin/rsync.away")
+    try:
+        (laptop.path / "a $x 'b'").mkdir()
+        (laptop.path / "a $x 'b'/你好.py").write_text("print('by tar')\n")
+        (laptop.path / "link.py").symlink_to("a $x 'b'/你好.py")
+        ended = laptop.run(command=("python", "link.py"))
+        assert ended.stdout == "by tar\n", ended.stderr
+        again = laptop.shell("cp link.py /output/'ü 1'")
+        assert "sending 0 of 2 files" in again.stderr
+        assert (laptop.path / "output/2/ü 1").read_text() == "print('by tar')\n"
+    finally:
+        laptop.machine.inside("mv /usr/bin/rsync.away /usr/bin/rsync")
+
+
+def test_a_file_that_is_gone_here_is_removed_there(laptop: Laptop) -> None:
+    (laptop.path / "old.py").write_text("")
+    (laptop.path / "new.py").write_text("")
+    laptop.shell("touch made-there.log")
+    (laptop.path / "old.py").unlink()
+    ended = laptop.shell("ls")
+    assert ended.stdout.split() == ["made-there.log", "new.py"], ended.stderr
+
+
+def test_data_and_an_earlier_output_are_there(laptop: Laptop, tmp_path: Path) -> None:
+    data = tmp_path / "data 1"
+    data.mkdir()
+    (data / "ä.csv").write_text("1,2\n")
+    laptop.shell("echo model >/output/weights")
+    script = "cat /data/numbers/ä.csv /input/numbers/ä.csv /data/before/weights"
+    options = ("--data", f"{data}:numbers", "--data", f"{laptop.name}:1/output:before")
+    ended = laptop.shell(script, *options)
+    assert ended.stdout == "1,2\n1,2\nmodel\n", ended.stderr
+
+
+def test_a_port_there_is_reached_by_a_tunnel_that_ends_with_the_command(laptop: Laptop) -> None:
+    port = free_port()
+    code = "import http.server; http.server.test(port=8000)"
+    words = laptop.words("--port", f"{port}:8000", command=("python", "-c", code))
+    followed = laptop.start(*words)
+    assert followed.stderr
+    lines = iter(followed.stderr.readline, "")
+    assert any(f"port 8000 is at http://127.0.0.1:{port}" in line for line in lines)
+    wait_for(lambda: answers(port))
+    followed.send_signal(signal.SIGINT)
+    followed.communicate(timeout=60)
+    assert not answers(port)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_port_that_is_taken_here_is_refused(laptop: Laptop) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = laptop.shell("true", "--port", f"{port}:80")
+    assert ended.returncode == 2
+    assert f"port {port} is taken on this machine" in ended.stderr
+
+
+def test_changes_are_sent_while_a_run_goes_on(laptop: Laptop) -> None:
+    (laptop.path / "watched.txt").write_text("old\n")
+    script = "until grep -q new watched.txt; do sleep 0.2; done; echo seen"
+    followed = laptop.start(*laptop.words("--sync", command=("sh", "-c", script)))
+    wait_for(lambda: bool(laptop.dlimg("ps", "--on", "vm", "--running").stdout))
+    (laptop.path / "watched.txt").write_text("new!\n")
+    out, messages = followed.communicate(timeout=90)
+    assert out == "seen\n", messages
+
+
+def test_a_broken_transfer_is_told_and_goes_on(laptop: Laptop) -> None:
+    (laptop.path / "big.bin").write_bytes(os.urandom(2**20) * 600)
+    sending = laptop.start(*laptop.words(command=("sh", "-c", "ls -s big.bin")))
+    assert sending.stderr
+    assert any("sending 1 of 1 file" in line for line in iter(sending.stderr.readline, ""))
+    time.sleep(0.3)
+    laptop.machine.drop_connections()
+    _, messages = sending.communicate(timeout=90)
+    assert sending.returncode == 5, messages
+    assert "the same command goes on where it stopped" in messages
+    ended = laptop.shell("stat -c %s big.bin")
+    assert ended.stdout == f"{600 * 2**20}\n", ended.stderr
+
+
+def test_a_host_key_that_changed_is_refused(laptop: Laptop, tmp_path: Path) -> None:
+    known = (laptop.machine.folder / "known").read_text()
+    try:
+        laptop.machine.know(make_key(tmp_path / "other"))
+        ended = laptop.shell("true")
+        assert ended.returncode == 5
+        assert "the host key of vm has changed" in ended.stderr
+        assert "ssh-keygen -R vm" in ended.stderr
+    finally:
+        (laptop.machine.folder / "known").write_text(known)
+
+
+def test_a_key_that_is_not_allowed_is_refused(laptop: Laptop, tmp_path: Path) -> None:
+    make_key(tmp_path / "stranger")
+    laptop.machine.write_config(IdentityFile=f'"{tmp_path}/stranger"')
+    try:
+        ended = laptop.shell("true")
+    finally:
+        laptop.machine.write_config()
+    assert ended.returncode == 5
+    assert "vm refuses this user or key" in ended.stderr
+    assert "ssh-copy-id vm" in ended.stderr
+
+
+def test_without_ssh_here_there_is_a_remedy(laptop: Laptop) -> None:
+    ended = laptop.dlimg(*laptop.words(), PATH=str(Path(sys.executable).parent))
+    assert ended.returncode == 5
+    assert "there is no ssh here" in ended.stderr
+    assert "openssh-client" in ended.stderr
+
+
+def test_a_tag_that_does_not_exist_there_is_named(laptop: Laptop) -> None:
+    ended = laptop.dlimg("run", "--on", "vm", "--env", "dlimg-test/none:1", "--", "true")
+    assert ended.returncode != 0
+    assert "dlimg-test/none:1" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_gpu_is_given_by_the_name_that_the_engine_there_has(laptop: Laptop) -> None:
+    ended = laptop.shell("true", "--gpu")
+    assert ended.returncode == 1
+    assert "no GPU for this run" in ended.stderr
+
+
+def test_a_secret_is_in_the_run_and_nowhere_else(laptop: Laptop) -> None:
+    words = laptop.words("--secret", "KEY_OF_TEST", command=("sh", "-c", "echo $KEY_OF_TEST"))
+    ended = laptop.dlimg(*words, KEY_OF_TEST="hush-hush-1234")
+    assert ended.stdout == "***\n", ended.stderr
+    shown = laptop.machine.engine.sdk.api.inspect_container(f"dlimg-{laptop.name}-1")
+    assert "hush-hush-1234" not in json.dumps(shown)
+
+
+def test_the_doctor_of_a_machine_finds_its_engine(laptop: Laptop) -> None:
+    ended = laptop.dlimg("doctor", "--on", "vm", "--cpu", "--format", "json")
+    rows = {row["check"]: row for row in json.loads(ended.stdout)["findings"]}
+    assert rows["engine"]["state"] == "ok", ended.stderr
+    assert rows["clock"]["state"] == "ok"
+    assert rows["system"]["message"].startswith("debian 13")
+
+
+def test_a_machine_without_docker_is_named_with_its_remedy(
+    engine: Engine, image: str, tmp_path: Path, laptop: Laptop
+) -> None:
+    with ssh_machine(engine, image, tmp_path / "bare", docker=False) as bare:
+        ended = laptop.dlimg(*laptop.words(command=("true",)), **bare.variables)
+        assert ended.returncode == 4
+        assert "vm: it has no docker" in ended.stderr
+        assert "dlimg doctor --on vm" in ended.stderr
+        doctor = laptop.dlimg("doctor", "--on", "vm", "--cpu", "--fix", **bare.variables)
+        assert doctor.returncode == 1
+        assert "apt-get install -y docker.io docker-cli rsync" in doctor.stdout
+
+
+def test_a_full_disk_there_is_named(
+    engine: Engine, image: str, tmp_path: Path, laptop: Laptop
+) -> None:
+    folder = tmp_path / "full"
+    small = f"--tmpfs={folder}/home/dlimg-runs:size=1m"
+    (laptop.path / "big.bin").write_bytes(os.urandom(2**22))
+    with ssh_machine(engine, image, folder, small) as full:
+        ended = laptop.dlimg(*laptop.words(command=("true",)), **full.variables)
+    assert ended.returncode == 1
+    assert "its disk is full" in ended.stderr
+    assert "Traceback" not in ended.stderr
