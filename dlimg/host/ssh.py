@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,15 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput, NetworkFailure
-from dlimg.host.process import MISSING, TIMED_OUT, ProcessResult, run, run_in_terminal
+from dlimg.host.process import (
+    MISSING,
+    TIMED_OUT,
+    ProcessResult,
+    open_pipe,
+    run,
+    run_in_terminal,
+    wait_until,
+)
 
 SSH_FAILED: Final = 255
 SCHEME: Final = "ssh://"
@@ -68,9 +77,23 @@ class SshHost:
         return reason
 
     def _open_tunnel(self, tunnel: str) -> str:
+        if not any(option.startswith("ControlPath=") for option in self.options):
+            return self._open_own_tunnel(tunnel)
         argv = ["ssh", *self.options, "-O", "forward", "-L", tunnel, "--", self.destination]
         outcome = run(argv, env=self.environment, timeout=CONNECT_SECONDS)
         return "" if outcome.returncode == 0 else outcome.stderr.strip() or "ssh refuses it"
+
+    def _open_own_tunnel(self, tunnel: str) -> str:
+        """Open a connection that has only this tunnel, and that ends with this process."""
+        options = ("-N", "-o", "ExitOnForwardFailure=yes", "-L", tunnel)
+        child = open_pipe(
+            ["ssh", *self.options, *options, "--", self.destination], env=self.environment
+        )
+        atexit.register(child.kill)
+        port = int(tunnel.split(":")[1])
+        if wait_until(lambda: child.poll() is not None or _listens(port), CONNECT_SECONDS):
+            return "" if child.poll() is None else f"ssh ended with {child.returncode}"
+        return "ssh does not open it"
 
     def open_tunnels_again(self) -> None:
         for tunnel in self.tunnels:
@@ -88,6 +111,12 @@ class SshHost:
     def script(self, text: str, *words: str, timeout: float = _SECONDS) -> ProcessResult:
         """Run a script of the POSIX shell there, which may be longer than a command line."""
         return self.run(["sh", "-s", "--", *words], stdin=text, timeout=timeout)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_ssh_failure(outcome: ProcessResult) -> bool:

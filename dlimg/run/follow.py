@@ -13,7 +13,7 @@ import docker
 
 from dlimg.context import Log
 from dlimg.engine.client import Engine
-from dlimg.errors import Negative
+from dlimg.errors import DlimgError, Negative
 from dlimg.run.container import signal_container
 
 Stream = Literal["out", "err"]
@@ -42,14 +42,20 @@ class RunStopper:
 
     def _stop(self) -> None:
         self.log(f"stopping {self.run}: it has {self.seconds} s; Ctrl-C again kills it")
-        self.send("SIGTERM")
+        self._send("SIGTERM")
         if not self.ended.wait(self.seconds):
             self.log(f"{self.run} did not end within {self.seconds} s and is killed")
-            self.send("SIGKILL")
+            self._send("SIGKILL")
 
     def _kill(self) -> None:
         self.log(f"killing {self.run}")
-        self.send("SIGKILL")
+        self._send("SIGKILL")
+
+    def _send(self, name: str) -> None:
+        try:
+            self.send(name)
+        except DlimgError as error:  # the connection to its machine may be broken
+            self.log(f"{self.run}: {name} is not sent: {error}")
 
 
 @contextlib.contextmanager

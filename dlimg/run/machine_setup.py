@@ -118,11 +118,11 @@ def _driver_step(probe: MachineProbe, system: str, sources: PackageSources) -> S
         name=f"NVIDIA's driver, branch {BRANCH}",
         lines=(
             "apt-get update",
-            'apt-get install -y ca-certificates curl "linux-headers-$(uname -r)"',
+            "apt-get install -y ca-certificates curl",
             f"curl -fsSL {folder}/{keyring} -o /tmp/{keyring}",
             f"dpkg -i /tmp/{keyring}",
             "apt-get update",
-            f"apt-get install -y {package}",
+            f'apt-get install -y "linux-headers-$(uname -r)" {package}',
             "modprobe nvidia || true",
         ),
     )

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from dlimg.engine.client import Engine
+from dlimg.host.ssh import SshHost
 from dlimg.model import Base
 from dlimg.run.model import RUN_LABEL
 from tests.engine.test_cli import ROOT, dlimg
 from tests.support.layout_image import LayoutImage
+from tests.support.package_source import DRIVER, nvidia_stand_ins
 from tests.support.ssh_machine import SshMachine, free_port, machine_image, make_key, ssh_machine
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.remote]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,7 @@ def laptop(
             api.remove_container(row["Id"], force=True, v=True)
 
 
+@pytest.mark.usual
 def test_a_folder_becomes_a_result_on_another_machine(laptop: Laptop) -> None:
     (laptop.path / "train.py").write_text(
         "import pathlib, sys\n"
@@ -234,7 +237,7 @@ def test_data_and_an_earlier_output_are_there(laptop: Laptop, tmp_path: Path) ->
 
 def test_a_port_there_is_reached_by_a_tunnel_that_ends_with_the_command(laptop: Laptop) -> None:
     port = free_port()
-    code = "import http.server; http.server.test(port=8000)"
+    code = "from http.server import *; test(SimpleHTTPRequestHandler, port=8000)"
     words = laptop.words("--port", f"{port}:8000", command=("python", "-c", code))
     followed = laptop.start(*words)
     assert followed.stderr
@@ -372,3 +375,68 @@ def test_a_full_disk_there_is_named(
     assert ended.returncode == 1
     assert "its disk is full" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_driver_and_toolkit_are_installed_from_signed_sources_where_asked(
+    engine: Engine, image: str, tmp_path: Path, laptop: Laptop
+) -> None:
+    gpu = tmp_path / "pci/0000:00:04.0"
+    gpu.mkdir(parents=True)
+    for name, text in (("vendor", "0x10de"), ("class", "0x030200"), ("device", "0x1eb8")):
+        (gpu / name).write_text(f"{text}\n")
+    pci = f"--volume={tmp_path}/pci:/sys/bus/pci/devices:ro"
+    words = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--format", "json")
+    with (
+        nvidia_stand_ins(tmp_path / "source", "debian13") as source,
+        ssh_machine(engine, image, tmp_path / "bare", pci) as bare,
+    ):
+        variables = {**bare.variables, "DLIMG_NVIDIA_SOURCES": source.address}
+        bare.inside("ln -s /bin/true /usr/local/bin/systemctl")
+        planned = json.loads(laptop.dlimg(*words, **variables).stdout)
+        assert [step["name"] for step in planned["plan"]] == [
+            "NVIDIA's driver, branch 580",
+            "NVIDIA's container toolkit",
+            "GPUs in the engine",
+            "the CDI file",
+        ]
+        assert bare.inside("command -v nvidia-smi").returncode != 0
+        ended = laptop.dlimg(*words, "--yes", **variables)
+        rows = {row["check"]: row for row in json.loads(ended.stdout)["findings"]}
+        for check in ("driver", "driver floor", "container toolkit", "CDI file"):
+            assert rows[check]["state"] == "ok", ended.stderr
+        assert rows["driver"]["message"] == f"{DRIVER} is loaded"
+        assert "nvidia" in bare.inside("cat /etc/docker/daemon.json").stdout
+        again = json.loads(laptop.dlimg(*words, **variables).stdout)
+        # The engine of the tests is not the one whose setting was written.
+        assert [step["name"] for step in again["plan"]] == ["GPUs in the engine"]
+
+
+def test_a_source_with_another_signature_installs_nothing(
+    engine: Engine, image: str, tmp_path: Path, laptop: Laptop
+) -> None:
+    words = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--yes")
+    gpu = tmp_path / "pci/0000:00:04.0"
+    gpu.mkdir(parents=True)
+    for name, text in (("vendor", "0x10de"), ("class", "0x030200"), ("device", "0x1eb8")):
+        (gpu / name).write_text(f"{text}\n")
+    pci = f"--volume={tmp_path}/pci:/sys/bus/pci/devices:ro"
+    with (
+        nvidia_stand_ins(tmp_path / "source", "debian13") as source,
+        ssh_machine(engine, image, tmp_path / "bare", pci) as bare,
+    ):
+        packages = source.folder / "drivers/debian13/x86_64/Packages"
+        packages.write_text(packages.read_text().replace("a stand-in", "another one"))
+        variables = {**bare.variables, "DLIMG_NVIDIA_SOURCES": source.address}
+        ended = laptop.dlimg(*words, **variables)
+        assert ended.returncode == 1
+        assert "NVIDIA's driver, branch 580: ended with" in ended.stderr
+        assert bare.inside("command -v nvidia-smi").returncode != 0
+
+
+def test_a_tunnel_without_a_shared_connection(machine: SshMachine) -> None:
+    options = ("-F", str(machine.config))
+    host = SshHost(destination="vm", environment=os.environ, options=options)
+    port = free_port()
+    assert host.forward(port, machine.port) == ""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        assert connection.recv(4) == b"SSH-"

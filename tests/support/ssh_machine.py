@@ -20,7 +20,8 @@ from dlimg.model import Base
 DOCKERFILE = """\
 FROM {base}
 RUN apt-get update -qq && \\
-    apt-get install -qq -y --no-install-recommends openssh-server rsync procps >/dev/null && \\
+    apt-get install -qq -y --no-install-recommends \\
+        openssh-server rsync procps curl ca-certificates >/dev/null && \\
     rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key* && mkdir -p /run/sshd
 """
 START = """\

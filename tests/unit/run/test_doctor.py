@@ -195,7 +195,7 @@ def test_the_plan_after_the_driver_goes_on_with_the_rest() -> None:
 def test_a_gpu_before_turing_gets_the_closed_modules(device: str, package: str) -> None:
     probe = replace(GOOD, **BARE, pci=(device,))
     plan = setup_plan(probe, findings(probe, NEED), PackageSources())
-    assert f"apt-get install -y {package}" in plan.steps[0].lines
+    assert f'apt-get install -y "linux-headers-$(uname -r)" {package}' in plan.steps[0].lines
 
 
 def test_an_unknown_system_gets_findings_and_no_plan() -> None:
