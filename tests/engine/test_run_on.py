@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from dlimg.engine.client import Engine
-from dlimg.host.ssh import SshHost
 from dlimg.model import Base
 from dlimg.run.model import RUN_LABEL
 from tests.engine.test_cli import ROOT, dlimg
@@ -433,10 +432,19 @@ def test_a_source_with_another_signature_installs_nothing(
         assert bare.inside("command -v nvidia-smi").returncode != 0
 
 
-def test_a_tunnel_without_a_shared_connection(machine: SshMachine) -> None:
-    options = ("-F", str(machine.config))
-    host = SshHost(destination="vm", environment=os.environ, options=options)
+def test_a_tunnel_without_a_shared_connection_ends_with_its_process(machine: SshMachine) -> None:
     port = free_port()
-    assert host.forward(port, machine.port) == ""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        assert connection.recv(4) == b"SSH-"
+    code = (
+        "import os, socket\n"
+        "from dlimg.host.ssh import SshHost\n"
+        f"options = ('-F', {str(machine.config)!r})\n"
+        "host = SshHost(destination='vm', environment=os.environ, options=options)\n"
+        f"print(host.forward({port}, {machine.port}))\n"
+        f"print(socket.create_connection(('127.0.0.1', {port}), timeout=10).recv(4))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "\nb'SSH-'\n", ended.stderr
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
