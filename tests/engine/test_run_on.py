@@ -236,8 +236,8 @@ def test_data_and_an_earlier_output_are_there(laptop: Laptop, tmp_path: Path) ->
 
 def test_a_port_there_is_reached_by_a_tunnel_that_ends_with_the_command(laptop: Laptop) -> None:
     port = free_port()
-    code = "from http.server import *; test(SimpleHTTPRequestHandler, port=8000)"
-    words = laptop.words("--port", f"{port}:8000", command=("python", "-c", code))
+    command = ("python", "-m", "http.server", "8000")
+    words = laptop.words("--port", f"{port}:8000", command=command)
     followed = laptop.start(*words)
     assert followed.stderr
     lines = iter(followed.stderr.readline, "")
