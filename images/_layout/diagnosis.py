@@ -6,7 +6,7 @@ With DLIMG_STRICT=1 the exit code is ABORT if there was anything to say. docs/vm
 import os
 import sys
 import time
-from _collections_abc import Iterator, Mapping
+from _collections_abc import Callable, Iterator, Mapping
 
 sys.path.append("/usr/local/lib/dlimg")
 import driver
@@ -19,6 +19,9 @@ MIB = 2**20
 GIB = 2**30
 SMALL_SHARED_MEMORY = 64 * MIB
 FEW_PROCESSES = 512
+# For all of it; a driver has fewer.
+SECONDS = 8.0
+DONE = "done"
 # Frameworks whose data loaders hand over batches in shared memory.
 LOADERS = ("torch", "vllm")
 REFUSALS = {
@@ -129,10 +132,9 @@ def driver_findings(
     elif is_mixed(answer, root):
         yield mixed(answer.version, machine.kernel_driver(root))
     elif is_too_old(image, answer):
-        message = (
-            f"driver {answer.version} is too old for CUDA {image['cuda']}, which needs "
-            f"{at_least(image)} or newer"
-        )
+        name = f"driver {answer.version}" if answer.version else "the driver"
+        message = f"{name} is too old for CUDA {image['cuda']}, which needs {at_least(image)}"
+        message = f"{message} or newer"
         remedy = "update the driver on the host, or take the tag that `dlimg pick` names for it"
         yield Finding("driver-too-old", message, remedy)
     elif not answer.gpus:
@@ -196,9 +198,10 @@ def mixed(library: str, kernel: str) -> Finding:
 def is_too_old(image: Mapping[str, object], answer: driver.Answer) -> bool:
     """Return whether this driver cannot run the image's CUDA, also not by cuda-compat's library."""
     floor = at_least(image)
-    if not (floor and answer.version) or numbers(answer.version) >= numbers(floor):
+    if not floor or (answer.version and numbers(answer.version) >= numbers(floor)):
         return False
-    return answer.cuda // 1000 < numbers(str(image["cuda"]))[0]
+    is_known = answer.version or answer.cuda
+    return bool(is_known) and answer.cuda // 1000 < numbers(str(image["cuda"]))[0]
 
 
 def unusable_gpus(
@@ -267,11 +270,19 @@ def machine_findings(
         size = f"{shared[0] // MIB} MB"
         message = f"shared memory has {size}: data loaders and NCCL fail with `Bus error`"
         yield Finding("small-shm", message, "start the container with `--shm-size 8g`")
-    yield from process_findings(root)
-    yield from disk_findings(environment, root)
-    yield from folder_findings(root)
-    yield from overlay_findings(image, environment, root)
-    yield from age_findings(image, time.strftime("%Y-%m-%d", time.gmtime()))
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    parts: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: process_findings(root),
+        lambda: disk_findings(environment, root),
+        lambda: folder_findings(root),
+        lambda: overlay_findings(image, environment, root),
+        lambda: age_findings(image, today),
+    )
+    for part in parts:
+        try:
+            yield from part()
+        except (OSError, ValueError):
+            continue  # a disk that does not answer hides no other part
 
 
 def process_findings(root: str) -> Iterator[Finding]:
@@ -351,12 +362,30 @@ def age_findings(image: Mapping[str, object], today: str) -> Iterator[Finding]:
             return
 
 
+def examine() -> list[Finding]:
+    """Return all findings of a child process, because a mounted disk may never answer."""
+
+    def work(say: driver.Say) -> None:
+        try:
+            for finding in findings(os.environ):
+                say(finding.name, finding.message, finding.remedy)
+            say(DONE)
+        except Exception as error:  # noqa: BLE001 - whatever it is must not stop the command
+            say(DONE, repr(error))
+
+    answer = driver.Question(work, SECONDS).answer()
+    found = [Finding(*row) for row in answer.rows if row[0] != DONE]
+    ends = [row for row in answer.rows if row[0] == DONE]
+    if ends == [(DONE,)]:
+        return found
+    why = f"within {SECONDS:.0f} seconds" if answer.is_silent else answer.died
+    message = f"this container could not be examined {ends[0][1] if ends else why}"
+    remedy = "see whether its mounted folders answer; `DLIMG_QUIET=1` leaves the examination out"
+    return [*found, Finding("not-examined", message, remedy)]
+
+
 def main() -> None:
-    try:
-        found = list(findings(os.environ))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong here must not stop the command
-        print(f"dlimg: this container could not be examined: {error!r}", file=sys.stderr)
-        return
+    found = examine()
     for finding in found:
         print(f"dlimg: {finding.message}\n  hint: {finding.remedy}", file=sys.stderr)
     if found and os.environ.get("DLIMG_STRICT") == "1":

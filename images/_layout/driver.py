@@ -39,7 +39,8 @@ class Answer:
 
     `version` is the driver's, `cuda` the number that its CUDA library states, such as 13020.
     `missing` has the loader's complaint by library, `refused` NVML's code and text, `died` the
-    signal that ended the child; `is_silent` is true where it did not end in time.
+    signal that ended the child; `is_silent` is true where it did not end in time. `rows` are lines
+    of other work.
     """
 
     def __init__(self) -> None:
@@ -50,14 +51,15 @@ class Answer:
         self.refused: tuple[int, str] | None = None
         self.died = ""
         self.is_silent = False
+        self.rows: list[tuple[str, ...]] = []
 
 
 class Question:
-    """A child process that asks the driver, while this one does something else."""
+    """A child process that asks the driver or does other work, while this one goes on."""
 
-    def __init__(self, ask: Callable[[Say], None] | None = None) -> None:
+    def __init__(self, ask: Callable[[Say], None] | None = None, seconds: float = 0) -> None:
         self.read, write = os.pipe()
-        self.deadline = time.monotonic() + SECONDS
+        self.deadline = time.monotonic() + (seconds or SECONDS)
         self.child = os.fork()
         if not self.child:
             run_child(write, ask or ask_driver)
@@ -103,6 +105,8 @@ def note(answer: Answer, kind: str, *values: str) -> None:
         answer.missing[values[0]] = values[1]
     elif kind == "refused":
         answer.refused = int(values[0]), values[1]
+    else:
+        answer.rows.append((kind, *values))
 
 
 def run_child(write: int, ask: Callable[[Say], None]) -> None:

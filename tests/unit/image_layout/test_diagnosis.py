@@ -168,6 +168,10 @@ GPUS: list[Any] = [
         ),
         id="too old",
     ),
+    pytest.param(
+        (GPU, "no-nvml", {"CUDA": "12040"}, "driver-too-old", ["the driver is too old for CUDA"]),
+        id="too old, by CUDA",
+    ),
     pytest.param((GPU, "whole", {"GPUS": "none"}, "driver-without-gpu", ["shows no GPU"]), id="0"),
     pytest.param(
         (GPU, "whole", {"FAULT": "15"}, "gpu-silent", ["GPU 0 does not answer: GPU is lost"]),
@@ -339,3 +343,42 @@ def test_mounted_folders_are_those_for_data_that_may_be_written_to(tmp_path: Pat
         check=True,
     )
     assert done.stdout.splitlines() == ["/data", "/my data"]
+
+
+EXAMINE = """\
+import sys
+sys.path.append(sys.argv[1])
+import diagnosis, time
+diagnosis.SECONDS = 1.0
+def findings(environment):
+    yield diagnosis.Finding("small-shm", "a message", "a remedy")
+    exec(sys.argv[2])
+diagnosis.findings = findings
+diagnosis.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("pass", ""),
+        ("time.sleep(60)", "could not be examined within 1 seconds"),
+        ("raise KeyError('cuda')", "could not be examined KeyError('cuda')"),
+        ("import os; os.abort()", "could not be examined SIGABRT"),
+    ],
+)
+def test_an_examination_that_fails_hides_nothing(program: str, words: str) -> None:
+    command = [sys.executable, "-BIS", "-c", EXAMINE, str(LAYOUT), program]
+    for strict, code in (("0", 0), ("1", 78)):
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"DLIMG_STRICT": strict},
+            timeout=20,
+        )
+        assert done.returncode == code
+        assert done.stderr.startswith("dlimg: a message\n  hint: a remedy\n")
+        assert words in done.stderr
+        assert done.stderr.count("hint:") == (2 if words else 1)
