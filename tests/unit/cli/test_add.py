@@ -63,7 +63,7 @@ def test_a_dry_run_writes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("words", "cell"),
+    ("arguments", "cell"),
     [
         (["torch"], "pytorch-2.15.0-cuda13.2-py3.13-debian13"),
         (["torch", "latest", "--cuda", "12.4"], ADDED),
@@ -73,15 +73,15 @@ def test_a_dry_run_writes_nothing(
     ids=str,
 )
 def test_the_latest_release_is_the_newest_that_fits(
-    words: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert matrix.exists()
-    assert main(["add", *words, "--dry-run"]) == 0
+    assert main(["add", *arguments, "--dry-run"]) == 0
     assert capsys.readouterr().err.split("\n")[0].removeprefix("adds ").split(" ")[0] == cell
 
 
 @pytest.mark.parametrize(
-    ("words", "cell"),
+    ("arguments", "cell"),
     [
         (["vllm"], "vllm-0.16.0-cuda12.8-py3.13-debian13"),
         (["rapids", "26.6.0", "--cuda", "13"], "rapids-26.6.0-cuda13.2-rapids-py3.13-debian13"),
@@ -89,17 +89,21 @@ def test_the_latest_release_is_the_newest_that_fits(
     ids=str,
 )
 def test_a_family_of_dlimgs_own_comes_with_all_that_it_needs(
-    words: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], cell: str, matrix: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["add", *words]) == 0
+    assert main(["add", *arguments]) == 0
     assert f"adds {cell} (in the group all)\n" in capsys.readouterr().err
     written = matrix.read_text(encoding="utf-8")
-    assert main(["add", *words]) == 0 if len(words) > 1 else main(["add", *words, "0.16.0"]) == 0
+    assert (
+        main(["add", *arguments]) == 0
+        if len(arguments) > 1
+        else main(["add", *arguments, "0.16.0"]) == 0
+    )
     assert capsys.readouterr().err == f"{cell} is there already\n"
     assert matrix.read_text(encoding="utf-8") == written
     new = parse_matrix(written, "matrix.yaml")
     own = parse_matrix((ROOT / "matrix.yaml").read_text(), "matrix.yaml")
-    family = words[0]
+    family = arguments[0]
     assert new.families[family].platform == own.families[family].platform
     assert [each.variable for each in new.families[family].env] == [
         each.variable for each in own.families[family].env

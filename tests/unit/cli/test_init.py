@@ -95,8 +95,8 @@ def test_each_family_has_a_project_with_an_image_for_cuda(
 
 
 def test_all_families_fit_into_one_project(wheel: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [word for family in FAMILIES for word in ("--family", family)]
-    assert init(wheel, *words, "new") == 0
+    options = [text for family in FAMILIES for text in ("--family", family)]
+    assert init(wheel, *options, "new") == 0
     for command in ("lock", "render"):
         assert main(["--matrix", "new/matrix.yaml", command, "--check"]) == 0
     assert main(["--matrix", "new/matrix.yaml", "lint"]) == 0

@@ -42,31 +42,31 @@ def test_a_version_is_what_the_packages_of_the_cell_ask(text: str, wanted: str) 
 def test_a_package_with_a_wheel_is_left_to_the_lock(
     index: PackageIndexServer, tmp_path: Path
 ) -> None:
-    made = project_with("[numlike]", index, tmp_path)
-    project = made.write("")
-    build_packages(project, [made.cell], made.context, private_engine="refuse")
-    (message,) = (line for line in made.messages if "numlike" in line)
+    sample = project_with("[numlike]", index, tmp_path)
+    project = sample.write("")
+    build_packages(project, [sample.cell], sample.context, private_engine="refuse")
+    (message,) = (line for line in sample.messages if "numlike" in line)
     assert message.startswith("numlike of own-1.0-cpu-py3.11-debian12 is not built: the index has")
 
 
 def test_a_package_without_sources_is_refused(index: PackageIndexServer, tmp_path: Path) -> None:
-    made = project_with("[numlike>=9]", index, tmp_path)
+    sample = project_with("[numlike>=9]", index, tmp_path)
     with pytest.raises(BadInput, match="no source distribution of numlike"):
-        build_packages(made.write(""), [made.cell], made.context, private_engine="refuse")
+        build_packages(sample.write(""), [sample.cell], sample.context, private_engine="refuse")
 
 
 def test_a_current_lock_asks_no_index(index: PackageIndexServer, tmp_path: Path) -> None:
-    made = project_with("[numlike]", index, tmp_path)
-    made.write("")
-    made.lock()
+    sample = project_with("[numlike]", index, tmp_path)
+    sample.write("")
+    sample.lock()
     asked = len(index.requests)
-    build_packages(made.project, [made.cell], made.context, private_engine="refuse")
+    build_packages(sample.project, [sample.cell], sample.context, private_engine="refuse")
     assert len(index.requests) == asked
     with pytest.raises(BadInput) as refused:
         build_packages(
             project_with("[numlike, other]", index, tmp_path).write(""),
-            [made.cell],
-            made.context,
+            [sample.cell],
+            sample.context,
             private_engine="refuse",
             upgrade=True,
         )
@@ -76,17 +76,17 @@ def test_a_current_lock_asks_no_index(index: PackageIndexServer, tmp_path: Path)
 def test_a_package_that_no_image_needs_is_refused(
     index: PackageIndexServer, tmp_path: Path
 ) -> None:
-    made = project_with("[jieba]", index, tmp_path)
-    made.write("")
-    made.lock()
-    cells = made.project.resolution.cells
-    (problem,) = check_locks(cells, made.project.locks, everything=cells)
+    sample = project_with("[jieba]", index, tmp_path)
+    sample.write("")
+    sample.lock()
+    cells = sample.project.resolution.cells
+    (problem,) = check_locks(cells, sample.project.locks, everything=cells)
     assert problem.message == "jieba is to be built, and no image needs it"
 
 
 def test_a_missing_lock_of_built_wheels_is_no_fault(
     index: PackageIndexServer, tmp_path: Path
 ) -> None:
-    made = project_with("[jieba]", index, tmp_path)
-    cells = made.write("").resolution.cells
-    assert check_locks(cells, made.project.locks, everything=cells) == ()
+    sample = project_with("[jieba]", index, tmp_path)
+    cells = sample.write("").resolution.cells
+    assert check_locks(cells, sample.project.locks, everything=cells) == ()

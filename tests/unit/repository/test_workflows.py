@@ -51,8 +51,8 @@ def test_the_shell_is_sound_and_the_sessions_exist(text: str, sessions: list[str
         ["bash", "-n"], input=plain, text=True, capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stderr
-    for words in re.findall(r"\bnox -s ([a-z_ ]+?)(?: --|\n|$)", text):
-        assert set(words.split()) <= {*sessions, *SESSION.findall(NEW_NOXFILE)}
+    for names in re.findall(r"\bnox -s ([a-z_ ]+?)(?: --|\n|$)", text):
+        assert set(names.split()) <= {*sessions, *SESSION.findall(NEW_NOXFILE)}
 
 
 def test_gitlabs_jobs_use_variables_that_gitlab_sets() -> None:
