@@ -22,7 +22,7 @@ _OF_LIBRARIES: Final = "system-library"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTemplate:
-    """What a family of another matrix has besides its axes.
+    """The parts of a family of another matrix besides its axes.
 
     `additions` are further keys of its entry as text. `stack` is the one of its image, None on a
     CPU, and `leader` that stack's leader with its version.

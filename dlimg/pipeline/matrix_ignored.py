@@ -1,4 +1,4 @@
-"""What lint ignores in a matrix, edited together with the cells that it is about."""
+"""Findings that lint ignores in a matrix, edited together with the cells that they are about."""
 
 from datetime import date
 from pathlib import Path
