@@ -83,7 +83,7 @@ def test_the_latest_release_is_the_newest_that_fits(
 @pytest.mark.parametrize(
     ("arguments", "cell"),
     [
-        (["vllm"], "vllm-0.16.0-cuda12.8-py3.13-debian13"),
+        (["vllm"], "vllm-0.16.0-cuda12.8-py3.11-debian12"),
         (["rapids", "26.6.0", "--cuda", "13"], "rapids-26.6.0-cuda13.2-rapids-py3.13-debian13"),
     ],
     ids=str,
@@ -133,7 +133,7 @@ def test_a_stack_that_is_there_already_is_used(
     text = MATRIX.replace("stacks:\n", f"stacks:\n{stack}", 1)
     matrix.write_text(text.replace("families:\n", f"families:\n{family}", 1), encoding="utf-8")
     assert main(["add", "vllm"]) == 0
-    assert "adds vllm-0.16.0-mine-py3.13-debian13" in capsys.readouterr().err
+    assert "adds vllm-0.16.0-mine-py3.11-debian12" in capsys.readouterr().err
 
 
 def test_a_release_that_dlimg_does_not_have_is_noted(
@@ -142,7 +142,7 @@ def test_a_release_that_dlimg_does_not_have_is_noted(
     assert matrix.exists()
     assert main(["add", "vllm", "0.15.1", "--python", "3.12", "--dry-run"]) == 0
     message = capsys.readouterr().err
-    assert "adds vllm-0.15.1-cuda12.8-py3.12-debian13" in message
+    assert "adds vllm-0.15.1-cuda12.8-py3.12-debian12" in message
     assert "note: vllm 0.15.1 is not what dlimg's own matrix has, which is 0.16.0" in message
 
 
