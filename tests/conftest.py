@@ -36,6 +36,7 @@ LONGEST = (
     "test_build_faults.py",
     "test_image_behaviour.py",
     "test_confined_sabotage.py",
+    "test_workspace_modes.py",
     "test_workspace.py",
     "test_cli.py",
     "test_replaced_entrypoint.py",

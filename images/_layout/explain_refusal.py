@@ -199,7 +199,8 @@ def with_cuda() -> str:
 
 def pick_line(refusal: Refusal, framework: str) -> str:
     """Return the command that finds an image; of packages beside the framework, by that one."""
-    if not framework or refusal.name == framework:
+    # Names of one framework: `tensorflow-cpu` is in the image, and `tensorflow` was asked for.
+    if framework in ("", refusal.name, f"{refusal.name}-cpu"):
         version = "" if "@" in refusal.specifier else refusal.specifier.replace(" ", "")
         return shlex.join(["dlimg", "pick", f"{refusal.name}{version}"])
     return shlex.join(["dlimg", "pick", framework])

@@ -47,7 +47,7 @@ def ask(about: dict[str, Any], path: str) -> list[dict[str, str]]:
 
 def identities(root: Path = Path("/proc")) -> dict[int, str]:
     """Return the kernels' identifiers by pid; they are in the names of connection files."""
-    found = {}
+    kernels = {}
     for folder in root.iterdir():
         if folder.name.isdecimal():
             try:
@@ -55,5 +55,5 @@ def identities(root: Path = Path("/proc")) -> dict[int, str]:
             except OSError:
                 continue
             if match:
-                found[int(folder.name)] = match[1].decode()
-    return found
+                kernels[int(folder.name)] = match[1].decode()
+    return kernels

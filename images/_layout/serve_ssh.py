@@ -241,8 +241,10 @@ def session_variables(
     # Login shells set the search path anew, and profile.sh takes it from here.
     values["DLIMG_PATH"] = values.get("PATH", "")
     unsent = sorted(name for name, value in values.items() if "\n" in value or "\r" in value)
-    words = [quoted(f"{name}={values[name]}") for name in sorted(values) if name not in unsent]
-    return [f"SetEnv {' '.join(words)}"], unsent
+    assignments = [
+        quoted(f"{name}={values[name]}") for name in sorted(values) if name not in unsent
+    ]
+    return [f"SetEnv {' '.join(assignments)}"], unsent
 
 
 def quoted(text: str) -> str:

@@ -167,6 +167,7 @@ def _stop_jupyter(container: Container) -> None:
     """Jupyter is there, and does nothing any more."""
     script = """
 for process in /proc/[0-9]*; do
+    [ "${process#/proc/}" != $$ ] || continue # its own text has these words
     case $(tr '\\0' ' ' <"$process/cmdline") in
         */python*' '*/bin/jupyter-*) kill -STOP "${process#/proc/}" ;;
     esac

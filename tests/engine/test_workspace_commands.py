@@ -2,6 +2,8 @@
 # ruff: noqa: S108  # the folders are in a container
 
 import json
+import time
+from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
@@ -156,6 +158,30 @@ dlimg-run-one --no-wait echo now 2>/dev/null
     assert lines[0].endswith(": sleep 5 has the GPU")
     assert "mount one folder into all and set DLIMG_LOCK_FOLDER" in lines[1]
     assert lines[2:] == ["ended with 75", "now"]
+
+
+def test_containers_that_share_a_folder_share_the_lock(
+    layout_image: LayoutImage, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    shared = ("--volume", f"{tmp_path}:/lock", "--env", "DLIMG_LOCK_FOLDER=/lock")
+    job = ("dlimg-run-one", "sh", "-c", "echo ready > /lock/ready; sleep 100")
+    first = layout_image.docker(
+        "run", "--detach", "--rm", "--hostname", "first", *shared, layout_image.built.digest, *job
+    ).stdout.strip()
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "ready").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        options = (*shared, "--user", "12345")
+        refused = layout_image.run("dlimg-run-one", "--no-wait", "true", options=options)
+        assert refused.returncode == 75
+        assert "in the container first, pid " in refused.stderr
+        assert "no other program that uses the GPU" in refused.stderr
+    finally:
+        layout_image.docker("rm", "--force", first)
+    assert layout_image.run("dlimg-run-one", "true", options=options).returncode == 0
 
 
 def test_the_label_of_dev_containers_is_json(layout_image: LayoutImage) -> None:

@@ -66,10 +66,10 @@ class Running:
         return ["ssh", "-q", "-F", "none", *settings, "-p", self.port(inner)]
 
     def ssh(
-        self, *words: str, options: tuple[str, ...] = (), inner: int = 2222, user: str = "user"
+        self, *command: str, options: tuple[str, ...] = (), inner: int = 2222, user: str = "user"
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.client(inner), *options, f"{user}@127.0.0.1", *words],
+            [*self.client(inner), *options, f"{user}@127.0.0.1", *command],
             capture_output=True,
             text=True,
             check=False,
@@ -77,8 +77,8 @@ class Running:
             stdin=subprocess.DEVNULL,
         )
 
-    def says(self, *words: str, options: tuple[str, ...] = ()) -> str:
-        done = self.ssh(*words, options=options)
+    def says(self, *command: str, options: tuple[str, ...] = ()) -> str:
+        done = self.ssh(*command, options=options)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -139,15 +139,15 @@ def both(engine: Engine, digest: str, key: Path) -> Iterator[Running]:
 def listeners(running: Running) -> set[tuple[str, int]]:
     """The addresses and ports on which something in the container listens."""
     rows = running.inside("cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6")
-    found = set()
+    opened = set()
     for row in rows.splitlines():
         fields = row.split()
         if fields[0] == "sl" or fields[3] not in ("0A", "07"):
             continue
         address, port = fields[1].split(":")
         is_local = address in ("0100007F", "00000000000000000000000001000000")
-        found.add(("loopback" if is_local else "public", int(port, 16)))
-    return found
+        opened.add(("loopback" if is_local else "public", int(port, 16)))
+    return opened
 
 
 def environment(text: str) -> dict[str, str]:

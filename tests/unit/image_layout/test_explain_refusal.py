@@ -85,6 +85,12 @@ def test_uv_is_answered_from_its_command_line(
             "uv --no-config pip install 'torch<2.10'",
         ),
         (
+            ["pip", "install", "torch==2.9.0"],
+            "torch-cpu",
+            "dlimg pick torch==2.9.0",
+            "PIP_CONSTRAINT=/dev/null pip install torch==2.9.0",
+        ),
+        (
             ["pip", "install", "torchvision==0.20"],
             "torch",
             "dlimg pick torch",

@@ -14,9 +14,9 @@ SCRIPT = LAYOUT / "run_one.py"
 READY = "import sys, time; print('ready', flush=True); sys.stdin.readline()"
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-IS", str(SCRIPT), *words],
+        [sys.executable, "-IS", str(SCRIPT), *arguments],
         env={**os.environ, "DLIMG_LOCK_FOLDER": str(folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -25,8 +25,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def run(folder: Path, *words: str) -> tuple[int, str, str]:
-    with start(folder, *words) as process:
+def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    with start(folder, *arguments) as process:
         out, err = process.communicate(timeout=30)
     return process.returncode, out, err
 
@@ -87,9 +87,9 @@ def test_what_a_job_has_left_behind_has_the_lock(tmp_path: Path) -> None:
         os.kill(int(out), 9)
 
 
-@pytest.mark.parametrize("words", [(), ("--no-wait",), ("--name", "../x", "true")])
-def test_a_wrong_command_line_is_refused(words: tuple[str, ...], tmp_path: Path) -> None:
-    assert run(tmp_path, *words)[0] == 2
+@pytest.mark.parametrize("arguments", [(), ("--no-wait",), ("--name", "../x", "true")])
+def test_a_wrong_command_line_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert run(tmp_path, *arguments)[0] == 2
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

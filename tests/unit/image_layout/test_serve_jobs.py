@@ -122,9 +122,9 @@ def test_an_unused_terminal_is_found_by_its_device() -> None:
 def test_this_process_is_read_as_it_is() -> None:
     with subprocess.Popen(
         ["sh", "-c", "trap '' TERM; exec sleep 30"], start_new_session=True
-    ) as it:
+    ) as shell:
         time.sleep(0.3)
-        (entry,) = (entry for entry in serve_jobs.processes() if entry.pid == it.pid)
-        it.kill()
+        (entry,) = (entry for entry in serve_jobs.processes() if entry.pid == shell.pid)
+        shell.kill()
     assert (entry.parent, entry.name, entry.is_leader) == (os.getpid(), "sleep", True)
     assert (entry.has_terminal, entry.ignores_term) == (False, True)
