@@ -34,6 +34,10 @@ def main() -> int:
     except ValueError as error:
         print(f"dlimg: {error}", file=sys.stderr)
         return WRONG_USAGE
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"dlimg: {mode} cannot start: {place}{error.strerror or error}", file=sys.stderr)
+        return WRONG_USAGE
     return run(servers, idle)
 
 
