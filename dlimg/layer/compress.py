@@ -172,7 +172,7 @@ def inflate(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def inflate_zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the content of a zstd stream of any number of frames.
 
-    Raises ZstdError for a damaged stream; one that is cut off yields less.
+    Raises ZstdError for a damaged stream. One that is cut off yields what was read until then.
     """
     source: Any = _ChunkReader(iter(chunks))
     with ZstdDecompressor().stream_reader(source, read_across_frames=True) as reader:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zstandard import ZstdDecompressor, frame_content_size
+from zstandard import ZstdDecompressor, ZstdError, frame_content_size
 
 import dlimg
 from dlimg.layer.compress import (
@@ -21,6 +21,7 @@ from dlimg.layer.compress import (
     compress_other,
     compress_wheel,
     compress_zstd,
+    inflate_zstd,
     splice_wheel_streams,
 )
 from dlimg.layer.entries import arrange_entries
@@ -76,6 +77,19 @@ def test_the_digest_of_this_format_is_known(level: int, digest: str) -> None:
     """Another digest requires a new FORMAT, because every stored layer would differ."""
     text = b"".join(hashlib.sha256(b"%d" % number).digest() * 3 for number in range(3000))
     assert pressed([TarHead(text)], level)[1].digest == digest
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
+def test_frames_are_inflated_from_chunks_of_any_size(size: int) -> None:
+    content = os.urandom(300_000) + bytes(9_000_000)
+    raw, _ = pressed([content])
+    chunks = (raw[start : start + size] for start in range(0, len(raw), size))
+    parts = list(inflate_zstd(chunks))
+    assert b"".join(parts) == content
+    assert max(map(len, parts)) <= 1 << 20
+    assert b"".join(inflate_zstd([raw[: len(raw) // 2]])) != content
+    with pytest.raises(ZstdError):
+        list(inflate_zstd([b"no zstd"]))
 
 
 @pytest.mark.parametrize("compress", [compress_wheel, compress_other])
