@@ -24,6 +24,7 @@ LAPTOP = (
     "tests/unit/repository/test_laptop.py",
     "tests/unit/run/test_doctor.py",
     "tests/unit/run/test_transfer.py",
+    "tests/unit/run/test_tunnel.py",
     "tests/unit/run/test_names.py",
     "tests/unit/host/test_ignore.py",
     "tests/unit/host/test_ssh.py",

@@ -8,9 +8,11 @@ from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import NoEngine
+from dlimg.host.ssh import SCHEME
 from dlimg.report.run import HEADINGS, status_json, status_row
 from dlimg.run.find import remote_engine
 from dlimg.run.lifecycle import is_at, running_engine, statuses
+from dlimg.run.record import read_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,10 @@ def run(options: PsOptions, context: Context) -> int:
 
 
 def _engine(context: Context) -> Engine | None:
+    """Return the engine here; None where none answers, and where all runs are elsewhere."""
+    records = read_records(context)
+    if records and all(record.host.startswith(SCHEME) for record in records):
+        return None
     try:
         return running_engine(context)
     except NoEngine as error:

@@ -26,6 +26,7 @@ from dlimg.host.ssh import SSH_FAILED, SshHost, connect, connection_failure
 
 _JSON: Final = "{{json .}}"
 _RECONNECT_SECONDS: Final = (1, 2, 4, 8, 15, 30)
+_LOG_SECONDS: Final = 5.0
 _NO_SUCH: Final = ("No such container", "No such image", "No such object")
 _NO_IMAGE: Final = ("manifest unknown", ": not found", "does not exist", "access denied")
 
@@ -114,12 +115,13 @@ class SshApi:
         separator = "@" if tag.startswith("sha256:") else ":"
         argv = self.host.argv([*self.host.docker, "pull", "--", f"{repository}{separator}{tag}"])
         reader = PipeReader(open_pipe(argv, env=self.host.environment))
-        errors = b""
+        errors, progress = b"", LayerProgress(log=self.log)
         try:
             for out, err in reader:
                 errors += err or b""
-                lines = (out or b"").decode(errors="replace").splitlines()
-                yield from ({"status": line.partition(": ")[2]} for line in lines)
+                for line in (out or b"").decode(errors="replace").splitlines():
+                    progress(line)
+                    yield {"status": line.partition(": ")[2]}
             code = reader.child.wait()
         finally:
             reader.close()
@@ -221,6 +223,25 @@ class SshApi:
         if any(word in text for word in _NO_SUCH) or "Could not find the file" in text:
             return docker.errors.NotFound(text, explanation=text)
         return docker.errors.APIError(text, explanation=text)
+
+
+@dataclass(kw_only=True)
+class LayerProgress:
+    """Logs how many layers a pull has, from the lines that docker prints without a terminal."""
+
+    log: Log
+    layers: int = 0
+    complete: int = 0
+    logged: float = 0.0
+
+    def __call__(self, line: str) -> None:
+        self.layers += "Pulling fs layer" in line
+        if "Pull complete" not in line:
+            return
+        self.complete += 1
+        if time.monotonic() - self.logged > _LOG_SECONDS or self.complete == self.layers:
+            self.logged = time.monotonic()
+            self.log(f"{self.complete} of {self.layers} layers are there")
 
 
 @dataclass(kw_only=True)

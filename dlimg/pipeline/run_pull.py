@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import docker
@@ -49,6 +49,8 @@ def pull(name: str, engine: Engine, context: Context) -> str:
     """
     reference = parse_reference(name)
     forecast = measure(reference, context) if reference.host else None
+    if forecast and engine.ssh:
+        forecast = replace(forecast, rate=0.0)  # it was measured here, and there it is another
     if forecast:
         context.log(forecast.text(name, free_bytes(engine)))
     else:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_an_image_s_own_entry_point_and_user_are_left_alone() -> None:
     assert not {"--entrypoint", "--user", "--gpus", "--tty"} & set(words)
 
 
+STAND_IN = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+
+
 def stand_in(folder: Path, script: str) -> SshHost:
     """A machine whose `ssh` is a script; `$COUNT` is how often it was called, from 1."""
     program = folder / "ssh"
@@ -99,16 +103,11 @@ def stand_in(folder: Path, script: str) -> SshHost:
     return SshHost(destination="vm", environment={"PATH": path, "HOME": str(folder)})
 
 
-def run_ssh(host: SshHost, monkeypatch: pytest.MonkeyPatch) -> SshHost:
-    """The machine, for a process that looks for programs in its own PATH."""
-    monkeypatch.setenv("PATH", host.environment["PATH"])
-    return host
-
-
 def followed(host: SshHost, log: Callable[[str], None]) -> FollowedLogs:
     return FollowedLogs(host=host, container="c", words=(), log=log, follow=True)
 
 
+@STAND_IN
 def test_after_a_broken_connection_no_byte_comes_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +120,7 @@ case $COUNT in
 5) printf 'one\\ntwo\\nthree\\n'; printf 'error\\n' >&2; exit 0 ;;
 esac
 """
-    host = run_ssh(stand_in(tmp_path, script), monkeypatch)
+    host = stand_in(tmp_path, script)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     messages: list[str] = []
     pieces = list(followed(host, messages.append))
@@ -130,23 +129,24 @@ esac
     assert messages.count("connected to vm again") == 2
 
 
+@STAND_IN
 def test_a_machine_that_does_not_come_back_leaves_the_run_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = run_ssh(stand_in(tmp_path, "echo 'Connection timed out' >&2; exit 255"), monkeypatch)
+    host = stand_in(tmp_path, "echo 'Connection timed out' >&2; exit 255")
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with pytest.raises(NetworkFailure, match="does not answer any more") as raised:
         list(followed(host, lambda _: None))
     assert "the run goes on there" in str(raised.value)
 
 
-def test_a_container_that_ended_is_no_broken_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = run_ssh(stand_in(tmp_path, "echo last; exit 0"), monkeypatch)
+@STAND_IN
+def test_a_container_that_ended_is_no_broken_connection(tmp_path: Path) -> None:
+    host = stand_in(tmp_path, "echo last; exit 0")
     assert list(followed(host, print)) == [(b"last\n", None)]
 
 
+@STAND_IN
 @pytest.mark.parametrize(
     ("script", "kind", "message"),
     [
@@ -157,11 +157,10 @@ def test_a_container_that_ended_is_no_broken_connection(
 )
 def test_a_pull_that_fails_says_whether_the_connection_did(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     script: str,
     kind: type[Exception],
     message: str,
 ) -> None:
-    api = SshApi(host=run_ssh(stand_in(tmp_path, script), monkeypatch), log=print)
+    api = SshApi(host=stand_in(tmp_path, script), log=print)
     with pytest.raises(kind, match=message):
         list(api.pull("reg.example/a", tag="1", stream=True, decode=True))
