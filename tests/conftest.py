@@ -15,7 +15,8 @@ import pytest
 # Started in the background of a script this process ignores Ctrl-C, and under `nohup` the end of
 # its connection; so would every child of the tests that interrupt one.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if hasattr(signal, "SIGHUP"):  # Windows has none
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Without stored byte code, every Python that a test starts would compile dlimg anew.
 sys.dont_write_bytecode = False
