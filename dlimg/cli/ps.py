@@ -57,7 +57,7 @@ def run(options: PsOptions, context: Context) -> int:
 def _engine(context: Context) -> Engine | None:
     """Return the engine here; None where none answers, and where all runs are elsewhere."""
     records = read_records(context)
-    if records and all(record.host.startswith(SCHEME) for record in records):
+    if all(record.host.startswith(SCHEME) for record in records):
         return None
     try:
         return running_engine(context)

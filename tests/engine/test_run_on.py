@@ -448,3 +448,18 @@ def test_a_tunnel_without_a_shared_connection_ends_with_its_process(machine: Ssh
     assert ended.stdout == "\nb'SSH-'\n", ended.stderr
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_a_project_goes_up_and_down_on_another_machine(laptop: Laptop) -> None:
+    (laptop.path / "dlimg.yaml").write_text(
+        f"name: {laptop.name}\nimage: {laptop.image}\ngpu: false\n"
+        "command: trap 'echo saved >/output/a; exit 0' TERM; echo up; while :; do sleep .1; done\n"
+    )
+    up = laptop.dlimg("up", "--on", "vm", "-d")
+    assert up.returncode == 0, up.stderr
+    wait_for(lambda: "up" in laptop.dlimg("logs", laptop.name).stdout)
+    again = laptop.dlimg("up", "--on", "vm", "-d")
+    assert f"{laptop.name}:1 runs already" in again.stderr
+    down = laptop.dlimg("down", "--on", "vm")
+    assert down.returncode == 0, down.stderr
+    assert (laptop.path / "output/1/a").read_text() == "saved\n"
