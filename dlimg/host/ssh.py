@@ -36,6 +36,8 @@ _SECONDS: Final = 120
 _MASTER_SECONDS: Final = 60
 # A connection without an answer for 45 s is a broken one.
 _ALIVE: Final = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3")
+# A command of the user's configuration would stand in the way of those here.
+_OWN_COMMANDS: Final = ("-o", "RemoteCommand=none")
 _DESTINATION: Final = re.compile(r"[\w.][^\s'\"\\$`;&|<>(){}]*")
 _MOST_TAIL: Final = 300
 
@@ -143,7 +145,13 @@ def open_ssh(destination: str, context: Context) -> SshHost:
     if shutil.which("ssh", path=environment.get("PATH", os.defpath)) is None:
         hint = "install OpenSSH's client: `apt install openssh-client`; macOS and Windows have it"
         raise NetworkFailure("there is no ssh here", where=f"--on {destination}", hint=hint)
-    options = (*_ALIVE, "-o", f"ConnectTimeout={CONNECT_SECONDS}", *_config_options(context))
+    options = (
+        *_ALIVE,
+        *_OWN_COMMANDS,
+        "-o",
+        f"ConnectTimeout={CONNECT_SECONDS}",
+        *_config_options(context),
+    )
     host = SshHost(
         destination=destination,
         environment=environment,

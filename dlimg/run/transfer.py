@@ -1,6 +1,5 @@
 """Files to a machine that ssh reaches, and back: only what changed, by rsync or tar."""
 
-import io
 import json
 import os
 import shlex
@@ -30,8 +29,9 @@ cd -- "$1" 2>/dev/null || exit 0
 exit 0
 """
 _REMOVE: Final = 'cd -- "$1" && xargs -0 rm -f --'
-_UNPACK: Final = 'cd -- "$1" && tar -xpf - --no-same-owner'
-_PACK: Final = 'cd -- "$1" && tar -cf - --null -T -'
+# Messages in English, which failures are told by.
+_UNPACK: Final = 'cd -- "$1" && LC_ALL=C tar -xpf - --no-same-owner'
+_PACK: Final = 'cd -- "$1" && LC_ALL=C tar -cf - --null -T -'
 # Texts of rsync and tar, each with the reason and what to do.
 _FAILURES: Final = (
     ("No space left on device", "its disk is full", "make room there: `dlimg doctor --on {name}`"),
@@ -173,25 +173,12 @@ def _write_names(paths: Sequence[str], pipe: IO[bytes], close: bool = False) -> 
 
 def pack(folder: Path, paths: Sequence[str], pipe: IO[bytes]) -> None:
     """Write a tar of these files; one that is gone meanwhile is left out."""
-    with tarfile.open(fileobj=io.BufferedWriter(_Raw(pipe)), mode="w|") as tar:
+    with tarfile.open(fileobj=pipe, mode="w|") as tar:
         for path in paths:
             try:
                 tar.add(folder / path, arcname=path, recursive=False)
             except FileNotFoundError:
                 continue
-
-
-class _Raw(io.RawIOBase):
-    """A pipe that stays open when the tar is complete."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        return self._pipe.write(bytes(data))  # type: ignore[call-overload]
 
 
 Files = Mapping[str, FileState]
