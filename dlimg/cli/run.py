@@ -22,8 +22,7 @@ from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
 from dlimg.run.find import remote_engine
 from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, status_of
-from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest, RunStatus
-from dlimg.run.modes import addresses
+from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest
 from dlimg.run.names import parse_data, parse_port, parse_variable
 from dlimg.run_formats.model import Format
 from dlimg.run_formats.write import FORMATS
@@ -203,15 +202,15 @@ def run(options: RunOptions, context: Context) -> int:
 def _detach(start: RunStart, engine: Engine, context: Context) -> int:
     launch.start(start.record, start.hidden, engine)
     status = status_of(start.record, engine, context)
-    lines = detached_lines(status, engine, context) if engine.ssh else addresses_of(start, status)
+    lines = (
+        detached_lines(status, engine, context)
+        if engine.ssh
+        else reach(status, start.ports, start.hidden, engine, context)
+    )
     for line in (*started_lines(status), *lines):
         context.log(line)
     out(f"{start.record.run}\n")
     return 0
-
-
-def addresses_of(start: RunStart, status: RunStatus) -> tuple[str, ...]:
-    return tuple(addresses(start.record.mode, status.ports, start.hidden, start.account))
 
 
 def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
@@ -221,17 +220,11 @@ def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
 
     def started() -> None:
         status = status_of(record, engine, context)
-        lines = (
-            reach(status, start.ports, start.hidden, engine, context)
-            if engine.ssh
-            else addresses_of(start, status)
-        )
-        for line in lines:
+        for line in reach(status, start.ports, start.hidden, engine, context):
             context.log(line)
 
-    has_ports = record.mode != "command" or bool(engine.ssh and start.ports)
     output = launch.FollowedOutput(
-        sink=write_bytes, log=context.log, started=started if has_ports else None
+        sink=write_bytes, log=context.log, started=started if start.ports else None
     )
     return launch.start_and_follow(spec, record, start.hidden, engine, output)
 

@@ -19,7 +19,6 @@ from dlimg.run.find import remote_engine
 from dlimg.run.follow import LogRequest, log_lines
 from dlimg.run.lifecycle import engine_for_runs, is_at, output_size, status_of, statuses
 from dlimg.run.model import RunRequest, RunStatus
-from dlimg.run.modes import addresses
 from dlimg.run.project_file import FILE, with_project
 from dlimg.run.secrets import Masker, values_to_mask
 
@@ -62,7 +61,12 @@ def run(options: UpOptions, context: Context) -> int:
         else:
             engine = engine_for_runs(options.private_engine, context)
         status = _running(options.request, engine, context) or _start(options, engine, context)
-        return 0 if options.request.detach else _follow(status, engine, context)
+        if not options.request.detach:
+            return _follow(status, engine, context)
+        if engine.ssh is None:  # tunnels would close with this command
+            for line in reach(status, (), {}, engine, context):
+                context.log(line)
+        return 0
 
 
 def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus | None:
@@ -82,12 +86,7 @@ def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus
 def _start(options: UpOptions, engine: Engine, context: Context) -> RunStatus:
     start = create_run(options.request, options.matrix, engine, context)
     launch.start(start.record, start.hidden, engine)
-    status = status_of(start.record, engine, context)
-    if engine.ssh:
-        return status
-    for line in addresses(start.record.mode, status.ports, start.hidden, start.account):
-        context.log(line)
-    return status
+    return status_of(start.record, engine, context)
 
 
 def _follow(status: RunStatus, engine: Engine, context: Context) -> int:

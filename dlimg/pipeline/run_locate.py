@@ -1,6 +1,5 @@
 """The image of a run in the engine: there already, pulled, or with a project's layer on top."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,6 @@ class LocatedImage:
     key: str = ""
     entrypoint: tuple[str, ...] = ()
     user: str = ""
-    account: str = ""
 
 
 def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> LocatedImage:
@@ -95,11 +93,4 @@ def _in_engine(name: str, engine: Engine) -> LocatedImage | None:
         key=(config.get("Labels") or {}).get(KEY_LABEL, ""),
         entrypoint=tuple(config.get("Entrypoint") or ()),
         user=config.get("User") or "",
-        account=_variable("USER", config.get("Env") or ()),
     )
-
-
-def _variable(name: str, settings: Sequence[str]) -> str:
-    """Return the value of a variable that an image sets, or an empty text."""
-    values = (text.partition("=")[2] for text in settings if text.startswith(f"{name}="))
-    return next(values, "")

@@ -331,25 +331,30 @@ def reach(
     engine: Engine,
     context: Context,
 ) -> tuple[str, ...]:
-    """Open the tunnels to a run on another machine; return where it is reached from here.
+    """Return where a run is reached from here, after opening tunnels to another machine.
 
     They close with this process. Without a value in `hidden` the container's own token is asked.
     """
-    if engine.ssh is None or not status.ports:
+    if not status.ports:
         return ()
     record, user = status.record, _user_of(status.record, engine)
     if has_jupyter(record.mode) and TOKEN not in hidden:
         hidden = values_in(record.container, [TOKEN], engine)
-    tunnels = open_tunnels(engine.ssh, wanted or _same_ports(status.ports), status.ports)
+    ports = status.ports
+    if engine.ssh is not None:
+        ports = open_tunnels(engine.ssh, wanted or _same_ports(status.ports), status.ports)
     servers = {JUPYTER_PORT} if has_jupyter(record.mode) else set()
     servers |= {SSH_PORT} if has_ssh(record.mode) else set()
     others = [
         f"port {port} is at http://127.0.0.1:{here}"
-        for port, here in tunnels.items()
+        for port, here in ports.items()
         if port not in servers
     ]
+    if engine.ssh is None:
+        return (*addresses(record.mode, ports, hidden, user), *others)
+    jupyter = {JUPYTER_PORT: ports.get(JUPYTER_PORT, 0)}
     return (
-        *addresses(record.mode, {JUPYTER_PORT: tunnels.get(JUPYTER_PORT, 0)}, hidden, user),
+        *addresses(record.mode, jupyter, hidden, user),
         *others,
         *ssh_lines(status, engine, context),
     )

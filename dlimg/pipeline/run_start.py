@@ -66,15 +66,13 @@ class RunParts:
 class RunStart:
     """A run whose container exists and is not started; `hidden` is to be sent when it is.
 
-    `ports` are those that the user wants on this machine, also for a run on another. `account` is
-    the name of its user, for ssh.
+    `ports` are those that the user wants on this machine, also for a run on another.
     """
 
     spec: RunSpec
     record: RunRecord
     hidden: Mapping[str, str] = field(repr=False)
     ports: tuple[PortMapping, ...] = ()
-    account: str = ""
 
 
 class RunPlace(Protocol):
@@ -146,7 +144,6 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
         record=record,
         hidden=parts.hidden,
         ports=wanted.ports,
-        account="root" if spec.user.startswith("0:") else parts.image.account or "user",
     )
 
 

@@ -392,7 +392,9 @@ def test_a_port_that_is_taken_is_named(folder: Folder) -> None:
     serve: Callable[[], subprocess.CompletedProcess[str]] = lambda: folder.run(  # noqa: E731
         "-d", "-p", "18923:80", command=("python", "-m", "http.server", "80")
     )
-    assert serve().returncode == 0
+    first = serve()
+    assert first.returncode == 0
+    assert "port 80 is at http://127.0.0.1:18923" in first.stderr
     ended = serve()
     assert ended.returncode == 1
     assert "--port HOST:PORT" in ended.stderr

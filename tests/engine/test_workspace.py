@@ -250,6 +250,11 @@ def test_a_folder_becomes_a_notebook_by_one_line(digest: str, tmp_path: Path) ->
                 names = [entry["name"] for entry in answer.json().get("content") or ()]
             time.sleep(0.2)
         assert requests.get(f"{place}/api/contents", timeout=10).status_code == 403
+        (tmp_path / "dlimg.yaml").write_text(
+            f"name: {name.partition(':')[0]}\nimage: {CELL}\nmode: jupyter\n"
+        )
+        again = dlimg("up", "-d", cwd=tmp_path, variables=variables)
+        assert line in again.stderr.splitlines()  # the token is asked of the container
         row = json.loads(dlimg("ps", "--format", "json", variables=variables).stdout)[0]
         assert token not in json.dumps(row)
     finally:

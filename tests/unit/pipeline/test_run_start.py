@@ -232,7 +232,6 @@ def test_with_ssh_the_user_is_one_that_the_image_knows(
     variables = {"PUBLIC_KEY": "ssh-ed25519 AAAA"}
     begun = start(env=f"{JAX}-workspace", mode="ssh", command=(), variables=variables)
     assert begun.spec.user == user
-    assert begun.account == ("root" if number == 0 else "somebody")
     assert begun.spec.command == ("ssh",)
 
 
