@@ -228,6 +228,18 @@ def test_the_health_check_is_cheap(engine: Engine, digest: str) -> None:
         assert asked < 5
 
 
+def answer_of(url: str, is_enough: Callable[[requests.Response], bool]) -> requests.Response:
+    """The answer of a server that may still be starting."""
+    deadline = time.monotonic() + 180
+    while True:
+        assert time.monotonic() < deadline, url
+        with contextlib.suppress(requests.ConnectionError):
+            answer = requests.get(url, timeout=10)
+            if is_enough(answer):
+                return answer
+        time.sleep(0.2)
+
+
 def test_a_folder_becomes_a_notebook_by_one_line(digest: str, tmp_path: Path) -> None:
     assert digest
     (tmp_path / "mine.ipynb").write_text("{}")
@@ -240,21 +252,9 @@ def test_a_folder_becomes_a_notebook_by_one_line(digest: str, tmp_path: Path) ->
         line = next(line for line in started.stderr.splitlines() if line.startswith("Jupyter: "))
         place, _, token = line.removeprefix("Jupyter: ").partition("/lab?token=")
         assert place.startswith("http://127.0.0.1:")
-        listing = f"{place}/api/contents?token={token}"
-        deadline = time.monotonic() + 180
-        names: list[str] = []
-        while "mine.ipynb" not in names:
-            assert time.monotonic() < deadline, dlimg("logs", name, variables=variables).stdout
-            with contextlib.suppress(requests.ConnectionError):
-                answer = requests.get(listing, timeout=10)
-                names = [entry["name"] for entry in answer.json().get("content") or ()]
-            time.sleep(0.2)
-        code = 0
-        while not code:
-            assert time.monotonic() < deadline
-            with contextlib.suppress(requests.ConnectionError):
-                code = requests.get(f"{place}/api/contents", timeout=10).status_code
-        assert code == 403
+        contents = f"{place}/api/contents"
+        assert answer_of(f"{contents}?token={token}", lambda a: "mine.ipynb" in a.text).ok
+        assert answer_of(contents, lambda answer: not answer.ok).status_code == 403
         (tmp_path / "dlimg.yaml").write_text(
             f"name: {name.partition(':')[0]}\nimage: {CELL}\nmode: jupyter\n"
         )
