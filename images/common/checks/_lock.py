@@ -112,13 +112,16 @@ def as_built(names: set[str]) -> set[str]:
 
 
 def tags(text: str) -> set[str]:
-    """Return the tags in the text of a WHEEL file."""
+    """Return the tags in the text of a WHEEL file; some builders compress several into one."""
     rows = (line.partition(":") for line in text.splitlines())
-    return {value.strip() for key, _, value in rows if key == "Tag"}
+    values = {value.strip() for key, _, value in rows if key == "Tag"}
+    return {
+        tag for value in values for tag in (expanded(value) if value.count("-") == 2 else {value})
+    }
 
 
 def expanded(file: str) -> set[str]:
-    """Return `py2.py3-none-any` of a file name as `py2-none-any` and `py3-none-any`."""
+    """Return the tags of a file name, or of compressed tags: for `py2.py3-none-any` two."""
     pythons, abis, platforms = file.removesuffix(".whl").split("-")[-3:]
     return {
         f"{python}-{abi}-{platform}"

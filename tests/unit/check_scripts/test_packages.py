@@ -91,6 +91,15 @@ def test_what_the_image_notes_is_the_lock(
         ("numpy", "Tag: cp313-cp313-linux_aarch64\n", "cp313-cp313-linux_aarch64"),
         ("numpy", "Tag: cp312-cp312-linux_x86_64\n", "cp312-cp312-linux_x86_64"),
         ("six", "Tag: py2-none-linux_x86_64\n", "py2-none-linux_x86_64"),
+        # Compressed, as maturin writes it.
+        (
+            "numpy",
+            "Tag: cp313-cp313-manylinux_2_27_x86_64.manylinux_2_28_x86_64\n",
+            None,
+        ),
+        ("six", "Tag: py2.py3-none-any\n", None),
+        ("six", "Tag: py3.py2-none-linux_x86_64\n", "py2-none-linux_x86_64"),
+        ("six", "Tag: py3\n", "py3"),
         # More or fewer manylinux than the file name has, as treelite and others note.
         ("numpy", TAGS["numpy"] + "Tag: cp313-cp313-manylinux_2_17_x86_64\n", None),
         ("numpy", TAGS["numpy"].rpartition("Tag")[0], None),
