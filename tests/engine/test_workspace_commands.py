@@ -51,7 +51,9 @@ ls -A ~/envs
     assert lines[4:] == ["theirs  /home/user/envs/theirs  1 packages", "pip==26.3 six==1.17.0"]
 
 
-@pytest.mark.parametrize("options", [(), ("--user", "12345:0"), READ_ONLY], ids=str)
+@pytest.mark.parametrize(
+    "options", [(), ("--user", "12345:0"), pytest.param(READ_ONLY, marks=pytest.mark.slow)], ids=str
+)
 def test_a_reset_leaves_what_the_tag_has_and_nothing_of_the_user_s_is_lost(
     layout_image: LayoutImage, options: tuple[str, ...]
 ) -> None:
@@ -100,7 +102,11 @@ REFUSED = "six==1.16.0 is refused: this image was built and tested with six 1.17
     [
         ("pip install", "PIP_CONSTRAINT=/dev/null pip install"),
         ("python -m pip install -q", "PIP_CONSTRAINT=/dev/null pip install -q"),
-        ("env -i /usr/local/bin/pip install", "PIP_CONSTRAINT=/dev/null pip install"),
+        pytest.param(
+            "env -i /usr/local/bin/pip install",
+            "PIP_CONSTRAINT=/dev/null pip install",
+            marks=pytest.mark.slow,
+        ),
         ("uv pip install", "uv --no-config pip install"),
     ],
 )

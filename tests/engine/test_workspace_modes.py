@@ -345,8 +345,12 @@ def test_root_s_sshd_serves_root_and_the_user_with_keys_that_stay(
     ("options", "sentence"),
     [
         (("--env", "PUBLIC_KEY="), "ssh needs a public key, and takes no passwords"),
-        (("--env", "PUBLIC_KEY=~/.ssh/id.pub"), "PUBLIC_KEY holds no public key"),
         (("--user", "12345:0"), "sshd knows no user with the number 12345"),
+        pytest.param(
+            ("--env", "PUBLIC_KEY=~/.ssh/id.pub"),
+            "PUBLIC_KEY holds no public key",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_sshd_does_not_start_where_nobody_could_log_in(
@@ -391,6 +395,7 @@ def test_a_notebook_of_kubeflow_is_under_its_prefix_for_every_origin(
         assert allowed.status_code == 200
 
 
+@pytest.mark.slow
 def test_colab_may_use_it_and_no_other_origin(engine: Engine, digest: str, key: Path) -> None:
     colab = "https://colab.research.google.com"
     with started(engine, digest, key, "jupyter", "--colab") as running:
