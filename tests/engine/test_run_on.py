@@ -328,7 +328,26 @@ def test_a_tag_that_does_not_exist_there_is_named(laptop: Laptop) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_gpu_is_given_by_the_name_that_the_engine_there_has(laptop: Laptop) -> None:
+def test_a_device_is_given_by_the_name_that_the_engine_there_has(
+    laptop: Laptop, engine: Engine
+) -> None:
+    kind = f"t{secrets.token_hex(4)}.example.com/gpu"
+    file = Path("/var/run/cdi") / f"{kind.partition('.')[0]}.json"
+    file.parent.mkdir(exist_ok=True)
+    devices = [{"name": "0", "containerEdits": {"env": ["MADE_UP_GPU=here"]}}]
+    file.write_text(json.dumps({"cdiVersion": "0.6.0", "kind": kind, "devices": devices}))
+    try:
+        wait_for(lambda: kind in json.dumps(engine.sdk.info().get("DiscoveredDevices")))
+        ended = laptop.shell("echo $MADE_UP_GPU", "--device", f"{kind}=0")
+        assert ended.stdout == "here\n", ended.stderr
+        refused = laptop.shell("true", "--device", f"{kind}=1")
+    finally:
+        file.unlink()
+    assert refused.returncode == 2
+    assert f"the engine has no device {kind}=1" in refused.stderr
+
+
+def test_a_gpu_is_refused_where_the_machine_has_none(laptop: Laptop) -> None:
     ended = laptop.shell("true", "--gpu")
     assert ended.returncode == 1
     assert "no GPU for this run" in ended.stderr

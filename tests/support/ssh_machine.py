@@ -115,6 +115,7 @@ def ssh_machine(
     port = free_port()
     socket_path = engine.host.removeprefix("unix://")
     mounts = [f"--volume={folder}:/keys:ro", f"--volume={home}:{home}"]
+    mounts.append("--volume=/run/lock:/run/lock")  # as the engine's machine has it
     if docker:
         mounts.append(f"--volume={socket_path}:/var/run/docker.sock")
         mounts.append(f"--volume={engine.docker}:/usr/bin/docker:ro")
