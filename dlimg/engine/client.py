@@ -66,11 +66,11 @@ class Engine:
     architecture: str = "amd64"
     ssh: SshHost | None = None
 
-    def docker_argv(self, *words: str, terminal: bool = False) -> list[str]:
+    def docker_argv(self, *arguments: str, terminal: bool = False) -> list[str]:
         """Return the argument list of a `docker` command: here, or at the engine's machine."""
         if self.ssh:
-            return self.ssh.argv([*self.ssh.docker, *words], terminal=terminal)
-        return [str(self.docker), *words]
+            return self.ssh.argv([*self.ssh.docker, *arguments], terminal=terminal)
+        return [str(self.docker), *arguments]
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -101,10 +101,10 @@ class SshApi:
         all: bool,  # noqa: A002 - the SDK's name
         filters: Mapping[str, str],
     ) -> list[Mapping[str, Any]]:
-        words = [f"--filter={name}={value}" for name, value in filters.items()]
-        words += ["--all"] if all else []
+        arguments = [f"--filter={name}={value}" for name, value in filters.items()]
+        arguments += ["--all"] if all else []
         # All fields as JSON would have sizes, which the engine would compute for each container.
-        text = self._docker("ps", "--no-trunc", *words, "--format", "{{.ID}} {{.State}}")
+        text = self._docker("ps", "--no-trunc", *arguments, "--format", "{{.ID}} {{.State}}")
         rows = (line.split() for line in text.splitlines())
         return [{"Id": row[0], "State": row[1]} for row in rows]
 
@@ -141,8 +141,8 @@ class SshApi:
         return docker.errors.APIError(text, explanation=text)
 
     def volumes(self, *, filters: Mapping[str, str]) -> Mapping[str, Any]:
-        words = [f"--filter={name}={value}" for name, value in filters.items()]
-        names = self._docker("volume", "ls", "--quiet", *words).split()
+        arguments = [f"--filter={name}={value}" for name, value in filters.items()]
+        names = self._docker("volume", "ls", "--quiet", *arguments).split()
         rows = json.loads(self._docker("volume", "inspect", "--", *names)) if names else []
         return {"Volumes": rows}
 
@@ -188,11 +188,11 @@ class SshApi:
     ) -> Iterator[bytes]:
         """Yield the lines of a container's output; a broken connection is opened again."""
         del stream
-        words = [*(["--timestamps"] if timestamps else []), f"--tail={tail}"]
+        arguments = [*(["--timestamps"] if timestamps else []), f"--tail={tail}"]
         output = FollowedLogs(
             host=self.host,
             container=container,
-            words=words,
+            arguments=arguments,
             log=self.log,
             follow=follow,
             in_order=True,
@@ -208,11 +208,11 @@ class SshApi:
     def attach(self, container: str, **_options: Any) -> "FollowedLogs":  # noqa: ANN401
         """Return the output of a container from its first byte on, once it has started."""
         return FollowedLogs(
-            host=self.host, container=container, words=(), log=self.log, follow=True
+            host=self.host, container=container, arguments=(), log=self.log, follow=True
         )
 
-    def _docker(self, *words: str) -> str:
-        outcome = self.host.run([*self.host.docker, *words])
+    def _docker(self, *arguments: str) -> str:
+        outcome = self.host.run([*self.host.docker, *arguments])
         if outcome.returncode != 0:
             raise self._error(outcome)
         return outcome.stdout
@@ -255,7 +255,7 @@ class FollowedLogs:
 
     host: SshHost
     container: str
-    words: Sequence[str]
+    arguments: Sequence[str]
     log: Log
     follow: bool
     in_order: bool = False
@@ -277,11 +277,11 @@ class FollowedLogs:
     def _pieces(self) -> Iterator[Piece]:
         """Yield the output that is new since the last connection."""
         follow = ["--follow"] if self.follow else []
-        words = [*self.host.docker, "logs", *follow, *self.words, self.container]
+        arguments = [*self.host.docker, "logs", *follow, *self.arguments, self.container]
         if self.in_order:
-            words = ["sh", "-c", 'exec "$@" 2>&1', "sh", *words]
+            arguments = ["sh", "-c", 'exec "$@" 2>&1', "sh", *arguments]
         # Messages of ssh itself would look like the container's standard error.
-        argv = self.host.argv(words, quiet=True)
+        argv = self.host.argv(arguments, quiet=True)
         self.reader = PipeReader(open_pipe(argv, env=self.host.environment))
         skip_out, skip_err = self.out_bytes, self.err_bytes
         for out, err in self.reader:
@@ -323,7 +323,7 @@ def create_words(options: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the words of `docker create` for the SDK's options of a container."""
     host = options["host_config"]
     entrypoint = tuple(options.get("entrypoint") or ())
-    words = [
+    arguments = [
         *_option("--name", options.get("name")),
         *_option("--user", options.get("user")),
         *_option("--workdir", options["working_dir"]),
@@ -338,13 +338,13 @@ def create_words(options: Mapping[str, Any]) -> tuple[str, ...]:
         *_option("--runtime", host.get("runtime")),
     ]
     for mount in host["mounts"]:
-        words += ["--mount", _mount_text(mount)]
+        arguments += ["--mount", _mount_text(mount)]
     for container, bindings in host["port_bindings"].items():
         for address, port in bindings:
-            words += ["--publish", f"{_in_brackets(address)}:{port or ''}:{container}"]
+            arguments += ["--publish", f"{_in_brackets(address)}:{port or ''}:{container}"]
     for request in host.get("device_requests") or ():
-        words += _device_words(request)
-    return (*words, "--", options["image"], *entrypoint[1:], *options["command"])
+        arguments += _device_words(request)
+    return (*arguments, "--", options["image"], *entrypoint[1:], *options["command"])
 
 
 def _option(name: str, value: object) -> list[str]:
@@ -396,8 +396,8 @@ class SshSdk:
 
 def engine_over_ssh(host: SshHost, context: Context) -> Engine:
     """Return the engine of a machine. Raises NoEngine with what to do there."""
-    words, version = _docker_there(host)
-    host = replace(host, docker=words)
+    arguments, version = _docker_there(host)
+    host = replace(host, docker=arguments)
     sdk = SshSdk(api=SshApi(host=host, log=context.log))
     check_engine(version, host.address)
     return Engine(
@@ -419,9 +419,9 @@ def _docker_there(host: SshHost) -> tuple[tuple[str, ...], Mapping[str, Any]]:
     With sudo, where the user needs it and no password is asked for.
     """
     outcome = host.script(_FIND_DOCKER)
-    *_, words, version = ["", "", *outcome.stdout.splitlines()]
-    if outcome.returncode == 0 and words:
-        return tuple(words.split()), json.loads(version)["Server"]
+    *_, arguments, version = ["", "", *outcome.stdout.splitlines()]
+    if outcome.returncode == 0 and arguments:
+        return tuple(arguments.split()), json.loads(version)["Server"]
     reason = outcome.stderr.strip() or "it has no docker"
     name = host.destination
     hint = f"`dlimg doctor --on {shlex.quote(name)}` says what is missing there, and its remedy"

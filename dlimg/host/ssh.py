@@ -60,19 +60,19 @@ class SshHost:
         return f"{SCHEME}{self.destination}"
 
     def argv(
-        self, words: Sequence[str], *, terminal: bool = False, quiet: bool = False
+        self, arguments: Sequence[str], *, terminal: bool = False, quiet: bool = False
     ) -> list[str]:
         """Return the argument list that runs a command there; `quiet` without messages of ssh."""
         options = ["-q"] if quiet else []
         options.append("-t" if terminal else "-T")
-        return ["ssh", *self.options, *options, "--", self.destination, shlex.join(words)]
+        return ["ssh", *self.options, *options, "--", self.destination, shlex.join(arguments)]
 
-    def forward(self, here: int, there: int) -> str:
+    def forward(self, local_port: int, remote_port: int) -> str:
         """Open a tunnel between ports of the two loopbacks; return why there is none, or nothing.
 
         It ends with this process, and a new connection opens it again.
         """
-        tunnel = f"127.0.0.1:{here}:127.0.0.1:{there}"
+        tunnel = f"127.0.0.1:{local_port}:127.0.0.1:{remote_port}"
         reason = self._open_tunnel(tunnel)
         if not reason:
             self.tunnels.append(tunnel)
@@ -102,17 +102,17 @@ class SshHost:
             self._open_tunnel(tunnel)
 
     def run(
-        self, words: Sequence[str], *, stdin: str | None = None, timeout: float | None = None
+        self, arguments: Sequence[str], *, stdin: str | None = None, timeout: float | None = None
     ) -> ProcessResult:
         """Run a command there. Raises NetworkFailure when the connection fails."""
-        outcome = run(self.argv(words), env=self.environment, stdin=stdin, timeout=timeout)
+        outcome = run(self.argv(arguments), env=self.environment, stdin=stdin, timeout=timeout)
         if outcome.returncode in {SSH_FAILED, TIMED_OUT, MISSING} and is_ssh_failure(outcome):
             raise connection_failure(self.destination, outcome)
         return outcome
 
-    def script(self, text: str, *words: str, timeout: float = _SECONDS) -> ProcessResult:
+    def script(self, text: str, *arguments: str, timeout: float = _SECONDS) -> ProcessResult:
         """Run a script of the POSIX shell there, which may be longer than a command line."""
-        return self.run(["sh", "-s", "--", *words], stdin=text, timeout=timeout)
+        return self.run(["sh", "-s", "--", *arguments], stdin=text, timeout=timeout)
 
 
 def _listens(port: int) -> bool:
@@ -202,8 +202,8 @@ def _shared_connection(
     control = f"ControlPath={folder / 'c'}"
 
     def close() -> None:
-        words = ["ssh", *options, "-o", control, "-O", "exit", "--", destination]
-        run(words, env=environment, timeout=CONNECT_SECONDS)
+        arguments = ["ssh", *options, "-o", control, "-O", "exit", "--", destination]
+        run(arguments, env=environment, timeout=CONNECT_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(close)

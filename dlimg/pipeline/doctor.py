@@ -109,11 +109,11 @@ def _registry(choice: ImageChoice | None) -> str:
 
 
 def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProbe:
-    words = ["sh", "-s", "--", registry]
+    arguments = ["sh", "-s", "--", registry]
     if host:
-        outcome = host.run(words, stdin=SCRIPT, timeout=_SECONDS)
+        outcome = host.run(arguments, stdin=SCRIPT, timeout=_SECONDS)
     else:
-        outcome = run(words, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
+        outcome = run(arguments, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
     probe = parse_probe(outcome.stdout)
     if probe is None:
         name = host.destination if host else "this machine"
@@ -136,9 +136,9 @@ def run_step(step: SetupStep, host: SshHost | None, sudo: str, context: Context)
     if sudo not in {"root", "free"}:
         hint = "run the printed lines there yourself, or allow sudo without a password"
         raise Negative("this user is not root, and sudo asks for a password", hint=hint)
-    words = ["sh", "-s"] if sudo == "root" else ["sudo", "-n", "sh", "-s"]
+    arguments = ["sh", "-s"] if sudo == "root" else ["sudo", "-n", "sh", "-s"]
     text = "\n".join(("exec 1>&2", "set -e", "export DEBIAN_FRONTEND=noninteractive", *step.lines))
-    outcome = _streamed(words, f"{text}\n", host, context)
+    outcome = _streamed(arguments, f"{text}\n", host, context)
     if host and is_ssh_failure(outcome):
         raise connection_failure(host.destination, outcome)
     if outcome.returncode != 0:
@@ -146,8 +146,10 @@ def run_step(step: SetupStep, host: SshHost | None, sudo: str, context: Context)
         raise Negative(f"{step.name}: ended with {outcome.returncode}:\n{outcome.tail}", hint=hint)
 
 
-def _streamed(words: list[str], text: str, host: SshHost | None, context: Context) -> ProcessResult:
-    argv = host.argv(words) if host else words
+def _streamed(
+    arguments: list[str], text: str, host: SshHost | None, context: Context
+) -> ProcessResult:
+    argv = host.argv(arguments) if host else arguments
     return run_streaming(
         argv, on_line=context.log, env=context.environment, stdin=text, timeout=_STEP_SECONDS
     )

@@ -139,8 +139,8 @@ class RemotePlace:
     def last_number(self, name: str) -> int:
         """Return the highest number of a run of this name there, whoever started it."""
         label = f'{{{{.Label "{RUN_LABEL}"}}}}'
-        words = [*self.host.docker, "ps", "--all", "--filter", f"label={RUN_LABEL}"]
-        outcome = self.host.run([*words, "--format", label])
+        arguments = [*self.host.docker, "ps", "--all", "--filter", f"label={RUN_LABEL}"]
+        outcome = self.host.run([*arguments, "--format", label])
         runs = map(parse_run, outcome.stdout.splitlines())
         return max((run.number for run in runs if run and run.name == name), default=0)
 
@@ -176,9 +176,9 @@ class RemotePlace:
         return self._data(mount, base)
 
     def _data(self, mount: Mount, base: str) -> Mount:
-        there = output_there(mount.source, self.host.address, self.context)
-        if there:
-            return self._at(mount, there)
+        output = output_there(mount.source, self.host.address, self.context)
+        if output:
+            return self._at(mount, output)
         name = PurePosixPath(mount.target).name
         source = Path(mount.source)
         digest = _short(str(source))
@@ -257,13 +257,13 @@ def sent_key(host: SshHost, path: str) -> str:
 def _send(host: SshHost, folder: Path, path: str, listing: Listing, context: Context) -> None:
     remote = RemoteFolder(host=host, path=path)
     key = sent_key(host, path)
-    there, sent = remote.list(make=True), read_sent(key, context)
-    changed = to_send(listing.files, there, sent)
+    remote_files, sent = remote.list(make=True), read_sent(key, context)
+    changed = to_send(listing.files, remote_files, sent)
     size = bytes_text(bytes_of(changed, listing.files))
     total = counted(len(listing.files), "file")
     context.log(f"{folder}: sending {len(changed)} of {total}, {size}, to {host.destination}")
-    remote.remove(to_remove(listing.files, there, sent))
-    new_folders = listing.empty if changed or not there else []
+    remote.remove(to_remove(listing.files, remote_files, sent))
+    new_folders = listing.empty if changed or not remote_files else []
     remote.send(folder, [*new_folders, *changed])
     write_sent(key, listing.files, context)
 
@@ -277,8 +277,14 @@ def bring_back(record: RunRecord, engine: Engine, context: Context) -> None:
         return
     output = RemoteFolder(host=engine.ssh, path=f"{record.base}/output/{record.run.number}")
     folder = Path(record.output)
-    there = output.list()
-    _fetch(output, folder, output_to_return(states_here(folder, there), there), there, context)
+    remote_files = output.list()
+    _fetch(
+        output,
+        folder,
+        output_to_return(states_here(folder, remote_files), remote_files),
+        remote_files,
+        context,
+    )
     _bring_code_back(engine.ssh, record, context)
 
 
@@ -289,11 +295,13 @@ def _bring_code_back(host: SshHost, record: RunRecord, context: Context) -> None
     rules = IgnoreRules(folder)
     path = f"{record.base}/code"
     remote = RemoteFolder(host=host, path=path)
-    there = {path: state for path, state in remote.list().items() if not rules.ignores(path)}
+    remote_files = {path: state for path, state in remote.list().items() if not rules.ignores(path)}
     key = sent_key(host, path)
-    sent, here = read_sent(key, context), states_here(folder, there)
-    _fetch(remote, folder, code_to_return(here, there, sent), there, context)
-    both = {path: state for path, state in there.items() if file_state(folder / path) == state}
+    sent, local_files = read_sent(key, context), states_here(folder, remote_files)
+    _fetch(remote, folder, code_to_return(local_files, remote_files, sent), remote_files, context)
+    both = {
+        path: state for path, state in remote_files.items() if file_state(folder / path) == state
+    }
     write_sent(key, {**sent, **both}, context)
 
 
@@ -303,7 +311,7 @@ def states_here(folder: Path, paths: Iterable[str]) -> dict[str, FileState]:
 
 
 def _fetch(
-    remote: RemoteFolder, folder: Path, files: FilesToReturn, there: Files, context: Context
+    remote: RemoteFolder, folder: Path, files: FilesToReturn, remote_files: Files, context: Context
 ) -> None:
     for path in files.newer[:_MOST_NAMES]:
         context.log(f"{folder / path} is newer here, and stays as it is")
@@ -311,7 +319,7 @@ def _fetch(
         context.log(f"and so are {len(files.newer) - _MOST_NAMES} more files")
     if not files.paths:
         return
-    size = bytes_text(bytes_of(files.paths, there))
+    size = bytes_text(bytes_of(files.paths, remote_files))
     context.log(f"fetching {counted(len(files.paths), 'file')}, {size}, to {folder}")
     remote.fetch(files.paths, folder)
 
@@ -346,8 +354,8 @@ def reach(
     servers = {JUPYTER_PORT} if has_jupyter(record.mode) else set()
     servers |= {SSH_PORT} if has_ssh(record.mode) else set()
     others = [
-        f"port {port} is at http://127.0.0.1:{here}"
-        for port, here in ports.items()
+        f"port {port} is at http://127.0.0.1:{local_port}"
+        for port, local_port in ports.items()
         if port not in servers
     ]
     if engine.ssh is None:
@@ -376,9 +384,9 @@ def detached_lines(status: RunStatus, engine: Engine, context: Context) -> tuple
     return (*ssh_lines(status, engine, context), *([hint] if has_others else []))
 
 
-def _same_ports(there: Iterable[int]) -> list[PortMapping]:
+def _same_ports(ports: Iterable[int]) -> list[PortMapping]:
     """Return the wish for the container's own port numbers here, where they are free."""
-    return [PortMapping(container=port, host=port if is_free(port) else 0) for port in there]
+    return [PortMapping(container=port, host=port if is_free(port) else 0) for port in ports]
 
 
 def _user_of(record: RunRecord, engine: Engine) -> str:
@@ -400,8 +408,8 @@ def send_changes(
         yield
         return
     ended = threading.Event()
-    words = (engine.ssh, Path(record.folder), context, ended)
-    sender = threading.Thread(target=_send_until, args=words, daemon=True)
+    arguments = (engine.ssh, Path(record.folder), context, ended)
+    sender = threading.Thread(target=_send_until, args=arguments, daemon=True)
     sender.start()
     try:
         yield

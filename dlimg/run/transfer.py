@@ -49,8 +49,8 @@ class RemoteFolder:
 
     def list(self, *, make: bool = False) -> dict[str, FileState]:
         """Return its files by relative path; empty without the folder, unless it is to be made."""
-        words = (self.path, "make" if make else "")
-        outcome = self.host.script(_LIST, *words, timeout=_SECONDS)
+        arguments = (self.path, "make" if make else "")
+        outcome = self.host.script(_LIST, *arguments, timeout=_SECONDS)
         if outcome.returncode != 0:
             raise transfer_failure(self.host, outcome)
         return parse_list(outcome.stdout)
@@ -184,18 +184,18 @@ def pack(folder: Path, paths: Sequence[str], pipe: IO[bytes]) -> None:
 Files = Mapping[str, FileState]
 
 
-def to_send(here: Files, there: Files, sent: Files) -> list[str]:
+def to_send(local: Files, remote: Files, sent: Files) -> list[str]:
     """Return the files to send: new and changed ones, but none that only changed there."""
     return [
         path
-        for path, state in here.items()
-        if there.get(path) != state and not (path in there and sent.get(path) == state)
+        for path, state in local.items()
+        if remote.get(path) != state and not (path in remote and sent.get(path) == state)
     ]
 
 
-def to_remove(here: Files, there: Files, sent: Files) -> list[str]:
+def to_remove(local: Files, remote: Files, sent: Files) -> list[str]:
     """Return the files that were sent, are gone here, and did not change there."""
-    return [path for path in there if path not in here and sent.get(path) == there[path]]
+    return [path for path in remote if path not in local and sent.get(path) == remote[path]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,17 +206,17 @@ class FilesToReturn:
     newer: tuple[str, ...]
 
 
-def code_to_return(here: Files, there: Files, sent: Files) -> FilesToReturn:
+def code_to_return(local: Files, remote: Files, sent: Files) -> FilesToReturn:
     """Return the files of the code that changed there since they were sent."""
-    changed = [p for p, state in there.items() if sent.get(p) != state and here.get(p) != state]
-    newer = [path for path in changed if here.get(path) != sent.get(path)]
+    changed = [p for p, state in remote.items() if sent.get(p) != state and local.get(p) != state]
+    newer = [path for path in changed if local.get(path) != sent.get(path)]
     return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
 
 
-def output_to_return(here: Files, there: Files) -> FilesToReturn:
+def output_to_return(local: Files, remote: Files) -> FilesToReturn:
     """Return the files of an output that are not here, unless one here was changed later."""
-    changed = [path for path, state in there.items() if here.get(path) != state]
-    newer = [path for path in changed if path in here and here[path].time > there[path].time]
+    changed = [path for path, state in remote.items() if local.get(path) != state]
+    newer = [path for path in changed if path in local and local[path].time > remote[path].time]
     return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
 
 

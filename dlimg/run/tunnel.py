@@ -17,26 +17,27 @@ _FOLDER: Final = "ssh_config.d"
 
 
 def open_tunnels(
-    host: SshHost, wanted: Sequence[PortMapping], there: Mapping[int, int]
+    host: SshHost, wanted: Sequence[PortMapping], remote_ports: Mapping[int, int]
 ) -> dict[int, int]:
     """Open a tunnel to each port of a container and return the ports of this machine.
 
-    `there` has the machine's ports by the container's. They close with this process.
+    `remote_ports` has the machine's ports by the container's. They close with this process.
     """
     chosen = {port.container: port.host for port in wanted}
     return {
-        container: _open(host, chosen.get(container, 0), port) for container, port in there.items()
+        container: _open(host, chosen.get(container, 0), port)
+        for container, port in remote_ports.items()
     }
 
 
-def _open(host: SshHost, wanted: int, there: int) -> int:
+def _open(host: SshHost, wanted: int, remote_port: int) -> int:
     port = wanted or _free_port()
-    reason = host.forward(port, there)
+    reason = host.forward(port, remote_port)
     if reason and wanted:  # taken since it was looked at
         port = _free_port()
-        reason = host.forward(port, there)
+        reason = host.forward(port, remote_port)
     if reason:
-        hint = f"`ssh -N -L {port}:127.0.0.1:{there} {host.destination}` opens it by hand"
+        hint = f"`ssh -N -L {port}:127.0.0.1:{remote_port} {host.destination}` opens it by hand"
         raise NetworkFailure(f"there is no tunnel to {host.destination}: {reason}", hint=hint)
     return port
 

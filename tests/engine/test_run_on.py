@@ -55,23 +55,23 @@ class Laptop:
             "DOCKER_HOST": "unix:///nothing/here.sock",
         }
 
-    def words(self, *options: str, command: Sequence[str] = ()) -> tuple[str, ...]:
+    def arguments(self, *options: str, command: Sequence[str] = ()) -> tuple[str, ...]:
         given = ("--env", self.image, "--name", self.name, "--on", "vm")
         return ("run", *given, *options, "--", *command)
 
     def run(self, *options: str, command: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        return self.dlimg(*self.words(*options, command=command))
+        return self.dlimg(*self.arguments(*options, command=command))
 
     def shell(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
         return self.run(*options, command=("sh", "-c", script))
 
-    def dlimg(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return dlimg(*words, cwd=self.path, variables={**self.variables, **variables})
+    def dlimg(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return dlimg(*arguments, cwd=self.path, variables={**self.variables, **variables})
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """A command that goes on while the test does something."""
         return subprocess.Popen(
-            [sys.executable, "-m", "dlimg", *words],
+            [sys.executable, "-m", "dlimg", *arguments],
             cwd=self.path,
             env={**self.variables, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -127,8 +127,8 @@ def test_a_folder_becomes_a_result_on_another_machine(laptop: Laptop) -> None:
     assert sorted(logs.stdout.splitlines()) == ["to stderr", "你好 /code"], logs.stderr
     removed = laptop.dlimg("rm", "--force", f"{laptop.name}:2")
     assert removed.returncode == 0, removed.stderr
-    there = laptop.machine.inside(f"ls {laptop.machine.home}/dlimg-runs/*/output")
-    assert there.stdout.split() == ["1"]
+    folders = laptop.machine.inside(f"ls {laptop.machine.home}/dlimg-runs/*/output")
+    assert folders.stdout.split() == ["1"]
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
@@ -140,7 +140,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 def test_a_run_outlives_its_connection_and_loses_no_line(laptop: Laptop) -> None:
     script = "for i in $(seq 1 40); do echo line $i; sleep 0.2; done; echo made >/output/a"
-    followed = laptop.start(*laptop.words(command=("sh", "-c", script)))
+    followed = laptop.start(*laptop.arguments(command=("sh", "-c", script)))
     assert followed.stdout
     first = [followed.stdout.readline() for _ in range(5)]
     laptop.machine.drop_connections()
@@ -237,8 +237,8 @@ def test_data_and_an_earlier_output_are_there(laptop: Laptop, tmp_path: Path) ->
 def test_a_port_there_is_reached_by_a_tunnel_that_ends_with_the_command(laptop: Laptop) -> None:
     port = free_port()
     command = ("python", "-m", "http.server", "8000")
-    words = laptop.words("--port", f"{port}:8000", command=command)
-    followed = laptop.start(*words)
+    arguments = laptop.arguments("--port", f"{port}:8000", command=command)
+    followed = laptop.start(*arguments)
     assert followed.stderr
     lines = iter(followed.stderr.readline, "")
     assert any(f"port 8000 is at http://127.0.0.1:{port}" in line for line in lines)
@@ -269,7 +269,7 @@ def test_a_port_that_is_taken_here_is_refused(laptop: Laptop) -> None:
 def test_changes_are_sent_while_a_run_goes_on(laptop: Laptop) -> None:
     (laptop.path / "watched.txt").write_text("old\n")
     script = "until grep -q new watched.txt; do sleep 0.2; done; echo seen"
-    followed = laptop.start(*laptop.words("--sync", command=("sh", "-c", script)))
+    followed = laptop.start(*laptop.arguments("--sync", command=("sh", "-c", script)))
     wait_for(lambda: bool(laptop.dlimg("ps", "--on", "vm", "--running").stdout))
     (laptop.path / "watched.txt").write_text("new!\n")
     out, messages = followed.communicate(timeout=90)
@@ -278,7 +278,7 @@ def test_changes_are_sent_while_a_run_goes_on(laptop: Laptop) -> None:
 
 def test_a_broken_transfer_is_told_and_goes_on(laptop: Laptop) -> None:
     (laptop.path / "big.bin").write_bytes(os.urandom(2**20) * 600)
-    sending = laptop.start(*laptop.words(command=("sh", "-c", "ls -s big.bin")))
+    sending = laptop.start(*laptop.arguments(command=("sh", "-c", "ls -s big.bin")))
     assert sending.stderr
     assert any("sending 1 of 1 file" in line for line in iter(sending.stderr.readline, ""))
     time.sleep(0.3)
@@ -315,7 +315,7 @@ def test_a_key_that_is_not_allowed_is_refused(laptop: Laptop, tmp_path: Path) ->
 
 
 def test_without_ssh_here_there_is_a_remedy(laptop: Laptop) -> None:
-    ended = laptop.dlimg(*laptop.words(), PATH=str(Path(sys.executable).parent))
+    ended = laptop.dlimg(*laptop.arguments(), PATH=str(Path(sys.executable).parent))
     assert ended.returncode == 5
     assert "there is no ssh here" in ended.stderr
     assert "openssh-client" in ended.stderr
@@ -354,18 +354,22 @@ def test_a_gpu_is_refused_where_the_machine_has_none(laptop: Laptop) -> None:
 
 
 def test_a_secret_is_in_the_run_and_nowhere_else(laptop: Laptop) -> None:
-    words = laptop.words("--secret", "KEY_OF_TEST", command=("sh", "-c", "echo $KEY_OF_TEST"))
-    ended = laptop.dlimg(*words, KEY_OF_TEST="hush-hush-1234")
+    arguments = laptop.arguments(
+        "--secret", "KEY_OF_TEST", command=("sh", "-c", "echo $KEY_OF_TEST")
+    )
+    ended = laptop.dlimg(*arguments, KEY_OF_TEST="hush-hush-1234")
     assert ended.stdout == "***\n", ended.stderr
     shown = laptop.machine.engine.sdk.api.inspect_container(f"dlimg-{laptop.name}-1")
     assert "hush-hush-1234" not in json.dumps(shown)
 
 
-def test_the_doctor_of_a_machine_finds_its_engine(laptop: Laptop) -> None:
-    ended = laptop.dlimg("doctor", "--on", "vm", "--cpu", "--format", "json")
+def test_the_doctor_finds_the_engine_and_that_the_registry_is_unknown(laptop: Laptop) -> None:
+    options = ("--cpu", "--env", "registry.invalid/image:1", "--format", "json")
+    ended = laptop.dlimg("doctor", "--on", "vm", *options)
     rows = {row["check"]: row for row in json.loads(ended.stdout)["findings"]}
     assert rows["engine"]["state"] == "ok", ended.stderr
     assert rows["clock"]["state"] == "ok"
+    assert rows["network"]["state"] == "failed"
     assert rows["system"]["message"].startswith("debian 13")
 
 
@@ -373,7 +377,7 @@ def test_a_machine_without_docker_is_named_with_its_remedy(
     engine: Engine, image: str, tmp_path: Path, laptop: Laptop
 ) -> None:
     with ssh_machine(engine, image, tmp_path / "bare", docker=False) as bare:
-        ended = laptop.dlimg(*laptop.words(command=("true",)), **bare.variables)
+        ended = laptop.dlimg(*laptop.arguments(command=("true",)), **bare.variables)
         assert ended.returncode == 4
         assert "vm: it has no docker" in ended.stderr
         assert "dlimg doctor --on vm" in ended.stderr
@@ -389,7 +393,7 @@ def test_a_full_disk_there_is_named(
     small = f"--tmpfs={folder}/home/dlimg-runs:size=1m"
     (laptop.path / "big.bin").write_bytes(os.urandom(2**22))
     with ssh_machine(engine, image, folder, small) as full:
-        ended = laptop.dlimg(*laptop.words(command=("true",)), **full.variables)
+        ended = laptop.dlimg(*laptop.arguments(command=("true",)), **full.variables)
     assert ended.returncode == 1
     assert "its disk is full" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -403,14 +407,14 @@ def test_driver_and_toolkit_are_installed_from_signed_sources_where_asked(
     for name, text in (("vendor", "0x10de"), ("class", "0x030200"), ("device", "0x1eb8")):
         (gpu / name).write_text(f"{text}\n")
     pci = f"--volume={tmp_path}/pci:/sys/bus/pci/devices:ro"
-    words = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--format", "json")
+    arguments = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--format", "json")
     with (
         nvidia_stand_ins(tmp_path / "source", "debian13") as source,
         ssh_machine(engine, image, tmp_path / "bare", pci) as bare,
     ):
         variables = {**bare.variables, "DLIMG_NVIDIA_SOURCES": source.address}
         bare.inside("ln -s /bin/true /usr/local/bin/systemctl")
-        planned = json.loads(laptop.dlimg(*words, **variables).stdout)
+        planned = json.loads(laptop.dlimg(*arguments, **variables).stdout)
         assert [step["name"] for step in planned["plan"]] == [
             "NVIDIA's driver, branch 580",
             "NVIDIA's container toolkit",
@@ -418,13 +422,13 @@ def test_driver_and_toolkit_are_installed_from_signed_sources_where_asked(
             "the CDI file",
         ]
         assert bare.inside("command -v nvidia-smi").returncode != 0
-        ended = laptop.dlimg(*words, "--yes", **variables)
+        ended = laptop.dlimg(*arguments, "--yes", **variables)
         rows = {row["check"]: row for row in json.loads(ended.stdout)["findings"]}
         for check in ("driver", "driver floor", "container toolkit", "CDI file"):
             assert rows[check]["state"] == "ok", ended.stderr
         assert rows["driver"]["message"] == f"{DRIVER} is loaded"
         assert "nvidia" in bare.inside("cat /etc/docker/daemon.json").stdout
-        again = json.loads(laptop.dlimg(*words, **variables).stdout)
+        again = json.loads(laptop.dlimg(*arguments, **variables).stdout)
         # The engine of the tests is not the one whose setting was written.
         assert [step["name"] for step in again["plan"]] == ["GPUs in the engine"]
 
@@ -432,7 +436,7 @@ def test_driver_and_toolkit_are_installed_from_signed_sources_where_asked(
 def test_a_source_with_another_signature_installs_nothing(
     engine: Engine, image: str, tmp_path: Path, laptop: Laptop
 ) -> None:
-    words = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--yes")
+    arguments = ("doctor", "--on", "vm", "--env", "pytorch", "--fix", "--yes")
     gpu = tmp_path / "pci/0000:00:04.0"
     gpu.mkdir(parents=True)
     for name, text in (("vendor", "0x10de"), ("class", "0x030200"), ("device", "0x1eb8")):
@@ -445,7 +449,7 @@ def test_a_source_with_another_signature_installs_nothing(
         packages = source.folder / "drivers/debian13/x86_64/Packages"
         packages.write_text(packages.read_text().replace("a stand-in", "another one"))
         variables = {**bare.variables, "DLIMG_NVIDIA_SOURCES": source.address}
-        ended = laptop.dlimg(*words, **variables)
+        ended = laptop.dlimg(*arguments, **variables)
         assert ended.returncode == 1
         assert "NVIDIA's driver, branch 580: ended with" in ended.stderr
         assert bare.inside("command -v nvidia-smi").returncode != 0

@@ -40,9 +40,9 @@ class SignedSource:
         self._keys.mkdir(mode=0o700)
         self._gpg("--quick-gen-key", "stand-in", "ed25519", "sign", "never")
 
-    def _gpg(self, *words: str) -> str:
+    def _gpg(self, *arguments: str) -> str:
         argv = ["gpg", "--homedir", str(self._keys), "--batch", "--yes", "--passphrase", ""]
-        done = subprocess.run([*argv, *words], check=True, capture_output=True, text=True)
+        done = subprocess.run([*argv, *arguments], check=True, capture_output=True, text=True)
         return done.stdout
 
     @property
@@ -94,8 +94,8 @@ def nvidia_stand_ins(folder: Path, system: str) -> Iterator[SignedSource]:
     folder.mkdir()
 
     class Files(SimpleHTTPRequestHandler):
-        def __init__(self, *words: Any) -> None:
-            super().__init__(*words, directory=str(folder))
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
 
         def log_message(self, *_words: object) -> None:
             """Keep the test's output for the test."""

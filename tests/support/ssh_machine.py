@@ -120,9 +120,9 @@ def ssh_machine(
         mounts.append(f"--volume={socket_path}:/var/run/docker.sock")
         mounts.append(f"--volume={engine.docker}:/usr/bin/docker:ro")
     name = f"dlimg-test-vm-{secrets.token_hex(4)}"
-    words = ("run", "--detach", "--network=host", "--name", name, *mounts, *options)
+    arguments = ("run", "--detach", "--network=host", "--name", name, *mounts, *options)
     start = ("sh", "-c", START, "sh", str(home), str(port))
-    run_checked(engine.docker_argv(*words, image, *start), env=engine.environment, timeout=60)
+    run_checked(engine.docker_argv(*arguments, image, *start), env=engine.environment, timeout=60)
     machine = SshMachine(container=name, engine=engine, folder=folder, port=port)
     try:
         machine.know(host_key)

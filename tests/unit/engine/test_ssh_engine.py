@@ -43,8 +43,8 @@ def words_of(spec: RunSpec) -> tuple[str, ...]:
 
 
 def test_a_specification_becomes_the_words_of_docker_create() -> None:
-    words = words_of(SPEC)
-    options, rest = words[: words.index("--")], words[words.index("--") + 1 :]
+    arguments = words_of(SPEC)
+    options, rest = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
     assert rest == (
         "reg.example/pytorch:1",
         *("-c", "script", "word"),
@@ -80,13 +80,13 @@ def test_a_specification_becomes_the_words_of_docker_create() -> None:
 )
 def test_a_gpu_is_given_in_the_engine_s_way(gpu: GpuAccess, expected: tuple[str, str]) -> None:
     spec = RunSpec(run=SPEC.run, image="i", digest="", command=("x",), gpu=gpu)
-    words = words_of(spec)
-    assert expected in set(itertools.pairwise(words))
+    arguments = words_of(spec)
+    assert expected in set(itertools.pairwise(arguments))
 
 
 def test_an_image_s_own_entry_point_and_user_are_left_alone() -> None:
-    words = words_of(RunSpec(run=SPEC.run, image="i", digest="", command=("x",)))
-    assert not {"--entrypoint", "--user", "--gpus", "--tty"} & set(words)
+    arguments = words_of(RunSpec(run=SPEC.run, image="i", digest="", command=("x",)))
+    assert not {"--entrypoint", "--user", "--gpus", "--tty"} & set(arguments)
 
 
 STAND_IN = pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
@@ -104,7 +104,7 @@ def stand_in(folder: Path, script: str) -> SshHost:
 
 
 def followed(host: SshHost, log: Callable[[str], None]) -> FollowedLogs:
-    return FollowedLogs(host=host, container="c", words=(), log=log, follow=True)
+    return FollowedLogs(host=host, container="c", arguments=(), log=log, follow=True)
 
 
 @STAND_IN

@@ -50,11 +50,11 @@ ATTRIBUTES = {
 }
 
 
-def without_unix(code: str, *words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def without_unix(code: str, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """The end of a program in a Python without what Windows lacks."""
     text = f"{BLOCK}\n{code}"
     return subprocess.run(
-        [sys.executable, "-c", text, json.dumps(MISSING), json.dumps(ATTRIBUTES), *words],
+        [sys.executable, "-c", text, json.dumps(MISSING), json.dumps(ATTRIBUTES), *arguments],
         cwd=cwd,
         check=False,
         capture_output=True,

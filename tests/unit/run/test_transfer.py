@@ -31,7 +31,7 @@ HOST = SshHost(destination="vm", environment={})
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "sent", "is_sent"),
+    ("local", "remote", "sent", "is_sent"),
     [
         (OLD, None, None, True),
         (OLD, OLD, OLD, False),
@@ -43,20 +43,20 @@ HOST = SshHost(destination="vm", environment={})
     ],
 )
 def test_what_changed_here_is_sent(
-    here: FileState, there: FileState | None, sent: FileState | None, *, is_sent: bool
+    local: FileState, remote: FileState | None, sent: FileState | None, *, is_sent: bool
 ) -> None:
-    changed = to_send({"a": here}, {"a": there} if there else {}, {"a": sent} if sent else {})
+    changed = to_send({"a": local}, {"a": remote} if remote else {}, {"a": sent} if sent else {})
     assert changed == (["a"] if is_sent else [])
 
 
 def test_only_files_that_were_sent_and_did_not_change_there_are_removed() -> None:
-    there = {"sent": OLD, "changed": NEW, "made": NEW, "still": OLD}
+    remote = {"sent": OLD, "changed": NEW, "made": NEW, "still": OLD}
     sent = {"sent": OLD, "changed": OLD, "still": OLD}
-    assert to_remove({"still": OLD}, there, sent) == ["sent"]
+    assert to_remove({"still": OLD}, remote, sent) == ["sent"]
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "sent", "expected"),
+    ("local", "remote", "sent", "expected"),
     [
         (OLD, OLD, OLD, FilesToReturn(paths=(), newer=())),
         (OLD, NEW, OLD, FilesToReturn(paths=("a",), newer=())),
@@ -67,14 +67,16 @@ def test_only_files_that_were_sent_and_did_not_change_there_are_removed() -> Non
     ],
 )
 def test_code_comes_back_unless_it_changed_here(
-    here: FileState | None, there: FileState, sent: FileState | None, expected: FilesToReturn
+    local: FileState | None, remote: FileState, sent: FileState | None, expected: FilesToReturn
 ) -> None:
-    files = code_to_return({"a": here} if here else {}, {"a": there}, {"a": sent} if sent else {})
+    files = code_to_return(
+        {"a": local} if local else {}, {"a": remote}, {"a": sent} if sent else {}
+    )
     assert files == expected
 
 
 @pytest.mark.parametrize(
-    ("here", "there", "paths", "newer"),
+    ("local", "remote", "paths", "newer"),
     [
         (None, OLD, ("a",), ()),
         (OLD, OLD, (), ()),
@@ -84,9 +86,9 @@ def test_code_comes_back_unless_it_changed_here(
     ],
 )
 def test_output_comes_back_unless_it_is_newer_here(
-    here: FileState | None, there: FileState, paths: tuple[str, ...], newer: tuple[str, ...]
+    local: FileState | None, remote: FileState, paths: tuple[str, ...], newer: tuple[str, ...]
 ) -> None:
-    files = output_to_return({"a": here} if here else {}, {"a": there})
+    files = output_to_return({"a": local} if local else {}, {"a": remote})
     assert (files.paths, files.newer) == (paths, newer)
 
 
