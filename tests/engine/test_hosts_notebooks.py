@@ -23,6 +23,7 @@ from dlimg.engine.client import Engine
 from tests.support.host_container import (
     HostContainer,
     SshKey,
+    docker,
     group_volume,
     mirrors,
     named_volume,
@@ -71,17 +72,19 @@ def write_project(folder: Path, user: str) -> Project:
 
 
 @pytest.fixture(scope="module")
-def jovyan(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return write_project(
-        tmp_path_factory.mktemp("jovyan"),
-        "user: {name: jovyan, number: 1000, group: 100, home: /home/jovyan}\n",
-    )
+def jovyan(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    user = "user: {name: jovyan, number: 1000, group: 100, home: /home/jovyan}\n"
+    project = write_project(tmp_path_factory.mktemp("jovyan"), user)
+    yield project
+    docker(engine, "rmi", "--force", project.digest)
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> str:
+def workspace(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The notebook with the usual user."""
-    return write_project(tmp_path_factory.mktemp("workspace"), "").digest
+    digest = write_project(tmp_path_factory.mktemp("workspace"), "").digest
+    yield digest
+    docker(engine, "rmi", "--force", digest)
 
 
 def answer(container: HostContainer, port: int, path: str) -> requests.Response | None:
