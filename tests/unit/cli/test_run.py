@@ -91,7 +91,7 @@ def test_without_an_engine_the_address_and_a_hint_are_shown(
 
 def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ps"]) == 0
-    assert "the states of runs are not known" in capsys.readouterr().err
+    assert "there are no runs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
