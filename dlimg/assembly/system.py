@@ -228,8 +228,8 @@ def recompress_system(
     """
     is_pulled = planned.base.source is BaseSource.REGISTRY
     base = system.layers[:-1] if is_pulled else ()
-    made = recompress_layers(system.layers[len(base) :], context)
-    return replace(system, layers=(*base, *made))
+    recompressed = recompress_layers(system.layers[len(base) :], context)
+    return replace(system, layers=(*base, *recompressed))
 
 
 def recompress_layers(layers: Sequence[Layer], context: LayerContext) -> tuple[Layer, ...]:

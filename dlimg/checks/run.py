@@ -320,7 +320,7 @@ def _verdicts(
 
     _run_in_turn(run, [check for check in checks if runs_alone(check, run.device)], run_alone)
     others = [check for check in checks if check.name not in verdicts]
-    verdicts |= {check.name: kept for check in others if (kept := reusable[check.name])}
+    verdicts |= {check.name: verdict for check in others if (verdict := reusable[check.name])}
     verdicts |= _run_beside(run, [check for check in others if check.name not in verdicts])
     _run_in_turn(run, [check for check in others if check.name not in verdicts], run_alone)
     return tuple(verdicts[check.name] for check in checks)

@@ -44,7 +44,7 @@ def run(options: ExecOptions, context: Context) -> int:
             hint = "`dlimg run` starts a new one"
             raise BadInput(f"{record.run} does not run: it is {state}", hint=hint)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        words = ["exec", "--interactive", *(["--tty"] if terminal else []), record.container]
-        words += exec_words(options.command)
-        argv = engine.docker_argv(*words, terminal=terminal)
+        arguments = ["exec", "--interactive", *(["--tty"] if terminal else []), record.container]
+        arguments += exec_words(options.command)
+        argv = engine.docker_argv(*arguments, terminal=terminal)
         return run_in_terminal(argv, env=engine.environment)

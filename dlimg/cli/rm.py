@@ -73,8 +73,8 @@ def _chosen(
         engine = finder.named_engine()
         rows = (status for status in statuses(engine, context) if is_at(status.record, engine))
         return [(status, engine) for status in rows if status.state in {"ended", "gone"}]
-    found = [finder.find(text) for text in options.runs]
-    return [(status_of(record, engine, context), engine) for record, engine in found]
+    records = [finder.find(text) for text in options.runs]
+    return [(status_of(record, engine, context), engine) for record, engine in records]
 
 
 def _remove(

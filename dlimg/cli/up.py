@@ -72,14 +72,14 @@ def run(options: UpOptions, context: Context) -> int:
 def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus | None:
     """Return the project's run that is there already, and log that."""
     name, live = run_name(request), {"starting", "running", "waiting"}
-    found = [
+    running = [
         status
         for status in statuses(engine, context)
         if status.record.run.name == name and status.state in live and is_at(status.record, engine)
     ]
-    if found:
-        context.log(f"{found[-1].record.run} runs already; `dlimg down` ends it")
-        return found[-1]
+    if running:
+        context.log(f"{running[-1].record.run} runs already; `dlimg down` ends it")
+        return running[-1]
     return None
 
 

@@ -29,8 +29,8 @@ def decide_gpu(request: RunRequest, machine: LocalMachine | None, engine: Engine
     access = gpu_access(engine, request.device) if stale is None else NO_GPU
     if access:
         return GpuDecision(access=access, machine=machine)
-    found = machine.findings if machine and not machine.gpus else ()
-    problem = stale or no_access(found)
+    findings = machine.findings if machine and not machine.gpus else ()
+    problem = stale or no_access(findings)
     if is_required:
         raise Negative.of([replace(problem, message=f"no GPU for this run: {problem.message}")])
     return GpuDecision(access=NO_GPU, notes=(problem,))

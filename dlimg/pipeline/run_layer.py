@@ -215,8 +215,8 @@ def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Cont
     check_buildx(engine)
     with secrets_from(context) as secrets:
         options = () if engine.ssh else _secret_options(secrets)
-        words = ("buildx", "build", "--progress", "plain", "--provenance=false")
-        argv = engine.docker_argv(*words, *output, *options, "-")
+        arguments = ("buildx", "build", "--progress", "plain", "--provenance=false")
+        argv = engine.docker_argv(*arguments, *output, *options, "-")
         environment = {**engine.environment, **secrets.arguments}
         outcome = run(argv, env=environment, stdin=dockerfile, timeout=_SECONDS)
     if outcome.returncode != 0:

@@ -52,10 +52,10 @@ def parse_source(text: str) -> DataSource:
         case "https" | "http":
             return _address(text)
         case "hf":
-            found = _HF.fullmatch(rest)
-            if found:
-                place = f"{found['kind'] or ''}{found['id']}"
-                return DataSource(kind="hf", place=place, revision=found["rev"] or "main")
+            match = _HF.fullmatch(rest)
+            if match:
+                place = f"{match['kind'] or ''}{match['id']}"
+                return DataSource(kind="hf", place=place, revision=match["rev"] or "main")
         case "kaggle":
             if _KAGGLE.fullmatch(rest):
                 return DataSource(kind="kaggle", place=rest)

@@ -70,8 +70,8 @@ def start_in_terminal(record: RunRecord, hidden: Mapping[str, str], engine: Engi
     """Start the container in this terminal and return its exit code."""
     if hidden:
         threading.Thread(target=_deliver_later, args=(record, hidden, engine), daemon=True).start()
-    words = ("start", "--attach", "--interactive", record.container)
-    return run_in_terminal(engine.docker_argv(*words, terminal=True), env=engine.environment)
+    arguments = ("start", "--attach", "--interactive", record.container)
+    return run_in_terminal(engine.docker_argv(*arguments, terminal=True), env=engine.environment)
 
 
 def _deliver_later(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:

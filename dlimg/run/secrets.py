@@ -67,8 +67,8 @@ def values_to_mask(record: RunRecord, state: RunState, engine: Engine) -> list[s
     if not record.secrets:
         return []
     values = values_in(record.container, record.secrets, engine) if state == "running" else {}
-    here = engine.context.environment
-    values = {name: values.get(name) or here.get(name, "") for name in record.secrets}
+    environment = engine.context.environment
+    values = {name: values.get(name) or environment.get(name, "") for name in record.secrets}
     missing = [name for name, value in values.items() if not value]
     if missing:
         names = ", ".join(missing)

@@ -82,8 +82,8 @@ def start_words(waiting: Waiting, entrypoint: Sequence[str]) -> tuple[str, ...]:
     if not waiting:
         return ()
     gpus = " ".join(f"{lock}:{number}" for lock, number in waiting.gpus)
-    words = (_yes(waiting.secrets), gpus, _yes(waiting.queue), waiting.run)
-    return ("/bin/sh", "-c", SCRIPT, "dlimg-start", *words, *entrypoint)
+    arguments = (_yes(waiting.secrets), gpus, _yes(waiting.queue), waiting.run)
+    return ("/bin/sh", "-c", SCRIPT, "dlimg-start", *arguments, *entrypoint)
 
 
 def _yes(value: object) -> Literal["yes", "no"]:

@@ -54,7 +54,7 @@ def cloud_init_text(run: PrintedRun) -> str:
 
 def vm_script(run: PrintedRun) -> str:
     """Return the script, with the run's settings and its `docker run` before the steps."""
-    there = _on_machine(run)
+    on_machine = _on_machine(run)
     folders = dict.fromkeys(_folders(run).values())
     settings = {
         "name": run.name,
@@ -69,7 +69,7 @@ def vm_script(run: PrintedRun) -> str:
         "tunnel": _tunnel(run),
     }
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
-    start = f"start_container() {{\n{_docker_run(there)}}}\n"
+    start = f"start_container() {{\n{_docker_run(on_machine)}}}\n"
     about = "# Made by `dlimg run --print cloud-init`. Each step does only what is missing.\n"
     return f"#!/bin/sh\n{about}set -eu\n{head}{start}{steps()}"
 
@@ -109,8 +109,8 @@ def _folders(run: PrintedRun) -> Mapping[str, str]:
 def _docker_run(run: PrintedRun) -> str:
     restart = ["--restart unless-stopped"] if run.mode != "command" else []
     name = f"docker run --detach --init --name dlimg-{run.name}"
-    words = shlex.join(run.words_with_secrets)
-    lines = [name, *restart, *docker_options(run), shlex.quote(run.spec.image), words]
+    command = shlex.join(run.words_with_secrets)
+    lines = [name, *restart, *docker_options(run), shlex.quote(run.spec.image), command]
     return f"  {joined_lines(lines, indent=4)}"
 
 
