@@ -64,7 +64,7 @@ CHANGES = {
         "HEALTHCHECK CMD true": "the image's Healthcheck is not as expected: not set",
         'SHELL ["/bin/sh", "-c"]': "the image's Shell is not as expected: ['/bin/bash', '-euo'",
         "WORKDIR /data": "the image's WorkingDir is /data, not /code",
-        "USER 0": "the image's User is 0, not user",
+        "USER 0": "the image's User is 0, not two numbers",
         "LABEL vendor=hidden": f"the image has the label vendor, {UNSTATED}",
         "LABEL io.dlimg.key=hidden": "the image's label io.dlimg.key is not as expected: ",
         "LABEL io.dlimg.gpu-tested=yes": (
@@ -78,7 +78,7 @@ CHANGES = {
         ),
     },
     "another group, no health check, a folder more": {
-        "USER user:0": "the image's User is user:0, not user",
+        "USER user:0": "the image's User is user:0, not two numbers",
         "HEALTHCHECK NONE": "the image's Healthcheck is not as expected: not set",
         "ENV PATH=/tmp:$PATH": "the image's variable PATH is not as expected: /home/user/",
     },

@@ -73,7 +73,7 @@ ACCOUNTS = {
         edit("/etc/passwd", "s#^\\(user:.*\\):/bin/bash#\\1:/bin/sh#", "user is not as the layout"),
         edit("/etc/group", "s/^sudo:x:27:/sudo:x:27:user/", "the group sudo has members: user"),
         edit("/etc/gshadow", "s/^root:\\*::/root:*::user/", "the group root has members"),
-        edit("/etc/shadow", "s/^user:!:/user:$6$salt$hash:/", "user can log in with a password"),
+        edit("/etc/shadow", "s/^user:[*]:/user:$6$salt$hash:/", "user can log in with a password"),
     ],
     "root's shell and the numbers of groups": [
         edit(

@@ -165,7 +165,7 @@ FILES: dict[str, list[list[Sabotage]]] = {
                 f"sed -i \"s/^set -u/trap '' TERM/\" {ENTRY}", "SIGTERM does not reach the command"
             )
         ],
-        [sabotage(f"sed -i '/HOME=.tmp/d' {ENTRY}", "with HOME=/ the home is ''")],
+        [sabotage(f"sed -i '/export HOME=/d' {ENTRY}", "with HOME=/ the home is '/tmp")],
         [sabotage(f"rm {ENTRY}", "ends with 127, not")],
     ],
 }

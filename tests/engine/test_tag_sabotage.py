@@ -178,7 +178,7 @@ IMAGES = {
             "version: the tag says 0.12.0.1, found 0.12.0.2",
         ),
         sabotage(
-            "sed -i s/:1000:100:/:1234:100:/ /etc/passwd", "uid: 1000 is promised, this is 1234"
+            "sed -i s/:1000:100:/:1234:100:/ /etc/passwd", "user: user is promised, this is none"
         ),
         sabotage(
             f"printf '{PACKAGE}' 'ok half-configured' >> /var/lib/dpkg/status", OTHER_PACKAGES
@@ -186,7 +186,7 @@ IMAGES = {
     ],
     "cuDNN of the system, another group, a package more": [
         sabotage("touch /usr/lib/x86_64-linux-gnu/libcudnn_ops.so.9", "/usr/lib/"),
-        sabotage("sed -i s/:1000:100:/:1000:0:/ /etc/passwd", "gid: 100 is promised, this is 0"),
+        sabotage("sed -i s/:1000:100:/:1000:0:/ /etc/passwd", "promised, this is 100 and 0"),
         sabotage(
             installed(f"--target {PACKAGES}"), "wheels: it names greeting not (installed 1.0)"
         ),

@@ -15,14 +15,17 @@ def given() -> dict[str, str]:
 
 
 def current() -> dict[str, str]:
-    """Return the current user's name, home and ids; without a passwd entry only the ids."""
-    uid = os.geteuid()
+    """Return the current user's name, home and ids; without a passwd entry only the ids.
+
+    The group is that of this process and, where it differs, also that of the passwd entry.
+    """
+    uid, gid = os.geteuid(), os.getegid()
     try:
         row = pwd.getpwuid(uid)
-        name, home = row.pw_name, row.pw_dir
     except KeyError:
-        name = home = ""
-    return {"user": name, "uid": str(uid), "gid": str(os.getegid()), "home": home}
+        return {"user": "", "uid": str(uid), "gid": str(gid), "home": ""}
+    groups = " and ".join(map(str, dict.fromkeys((gid, row.pw_gid))))
+    return {"user": row.pw_name, "uid": str(uid), "gid": groups, "home": row.pw_dir}
 
 
 def mismatches(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[str]:

@@ -48,6 +48,8 @@ SET = re.compile(
 )
 # A step may say where a secret is mounted, and pass on what another variable holds.
 NO_VALUE = ("$", "/run/secrets/")
+# `useradd --password '*'` makes an account that no password opens.
+LOCKED = ("*", "!")
 
 
 def in_environment(variables: Mapping[str, str]) -> list[str]:
@@ -80,7 +82,7 @@ def assigned(step: str) -> list[str]:
     return [
         match["name"].strip("-= \t\n")
         for match in SET.finditer(step)
-        if not match["value"].startswith(NO_VALUE)
+        if match["value"] not in LOCKED and not match["value"].startswith(NO_VALUE)
     ]
 
 

@@ -480,6 +480,8 @@ def test_secrets_are_named_and_never_told(
         ("ARG API_KEY=hidden", ": API_KEY"),
         ("ENV A=b HF_TOKEN='hidden'", ": HF_TOKEN"),
         ("RUN login --password hidden", ": password"),
+        ("RUN useradd --password '*hidden' user", ": password"),
+        ("RUN useradd --password '*' user", None),
         ("RUN login --api-key=hidden", ": api-key"),
         ("RUN pip install --index-url https://me:hidden@example.com/simple", ""),
         ("RUN echo hf_" + "hidden" * 5, None),
