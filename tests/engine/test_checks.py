@@ -268,6 +268,7 @@ def test_a_check_that_hangs_is_ended(engine: Engine, built: BuiltImage, images: 
     assert left_over(engine, built) == []
 
 
+@pytest.mark.slow
 def test_a_check_that_kills_its_guard_is_ended_from_outside(
     engine: Engine, built: BuiltImage, images: Path
 ) -> None:
@@ -315,7 +316,13 @@ def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     ("script", "status", "reason"),
     [
         pytest.param("echo no >&2; exit 1", CheckStatus.FAILED, "no", id="fails"),
-        pytest.param("trap '' TERM; sleep 600", CheckStatus.FAILED, "limit of 2 s", id="hangs"),
+        pytest.param(
+            "trap '' TERM; sleep 600",
+            CheckStatus.FAILED,
+            "limit of 2 s",
+            id="hangs",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             GREEDY.format(size=800),
             CheckStatus.FAILED,
@@ -324,9 +331,14 @@ def small_shares(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         # More than its share beside another, less than it has alone.
         pytest.param(GREEDY.format(size=200), CheckStatus.PASSED, "", id="takes more memory"),
-        pytest.param("kill -9 1; sleep 600", CheckStatus.FAILED, "", id="kills its container"),
-        pytest.param("f() { f | f & }; f; sleep 600", CheckStatus.FAILED, "", id="bomb"),
-        pytest.param("yes", CheckStatus.FAILED, "limit of 2 s", id="fills its output"),
+        *(
+            pytest.param(script, CheckStatus.FAILED, reason, id=name, marks=pytest.mark.slow)
+            for name, script, reason in (
+                ("kills its container", "kill -9 1; sleep 600", ""),
+                ("bomb", "f() { f | f & }; f; sleep 600", ""),
+                ("fills its output", "yes", "limit of 2 s"),
+            )
+        ),
     ],
 )
 def test_a_check_spoils_no_other_that_runs_beside_it(
@@ -437,7 +449,13 @@ ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
         pytest.param(
             "rm -rf /tmp/dlimg/* /tmp/dlimg/work; exit 1", CheckStatus.FAILED, "", id="wipes"
         ),
-        pytest.param("kill -STOP -1; exit 0", CheckStatus.FAILED, "limit of 3 s", id="stops all"),
+        pytest.param(
+            "kill -STOP -1; exit 0",
+            CheckStatus.FAILED,
+            "limit of 3 s",
+            id="stops all",
+            marks=pytest.mark.slow,
+        ),
         pytest.param("kill -9 -1", CheckStatus.FAILED, "", id="kills all it can"),
         pytest.param("kill -9 $PPID; sleep 600", CheckStatus.FAILED, "", id="kills its guard"),
     ],

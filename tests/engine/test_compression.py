@@ -87,6 +87,7 @@ def test_an_image_of_each_compression_loads_and_runs(
     assert runs(engine, digests[method]) == b"1\n"
 
 
+@pytest.mark.slow
 def test_both_have_the_same_files_and_other_names(
     engine: Engine, digests: Mapping[str, str]
 ) -> None:

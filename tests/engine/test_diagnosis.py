@@ -75,7 +75,13 @@ DRIVERS = [
     pytest.param("whole", {"REFUSES": "4"}, ["refuses: Insufficient Permissions"], id="refused"),
     pytest.param("whole", {"DOES": "crash"}, ["crash", "SIGABRT", "restart the host"], id="abort"),
     pytest.param("whole", {"DOES": "fault"}, ["crash", "SIGSEGV", "restart the host"], id="crash"),
-    pytest.param("whole", {"DOES": "hang"}, ["not answered for 5 seconds", "-pm 1"], id="hang"),
+    pytest.param(
+        "whole",
+        {"DOES": "hang"},
+        ["not answered for 5 seconds", "-pm 1"],
+        id="hang",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(
         "whole",
         {"DRIVER": "550.54.15", "CUDA": "12040"},

@@ -31,7 +31,14 @@ def verdicts(done: ProcessResult) -> Mapping[str, str]:
     return {row["check"]: f"{row['verdict']}: {row['words']}" for row in rows}
 
 
-@pytest.mark.parametrize("options", [(), ("--user", "12345"), ("--read-only",)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--user", "12345"),
+        *(pytest.param(words, marks=pytest.mark.slow) for words in ((), ("--read-only",))),
+    ],
+    ids=str,
+)
 def test_a_sound_image_passes_its_own_checks(
     engine: Engine, jax_image: BuiltImage, options: tuple[str, ...]
 ) -> None:

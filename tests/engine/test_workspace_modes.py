@@ -361,6 +361,7 @@ def test_sshd_does_not_start_where_nobody_could_log_in(
         assert sentence in running.log()
 
 
+@pytest.mark.slow
 def test_a_mounted_key_of_another_owner_opens_on_a_read_only_disk(
     engine: Engine, digest: str, key: Path, tmp_path: Path
 ) -> None:
@@ -375,6 +376,7 @@ def test_a_mounted_key_of_another_owner_opens_on_a_read_only_disk(
             assert home == ("/tmp/home-1000\n" if more else "/home/user\n")  # noqa: S108
 
 
+@pytest.mark.slow
 def test_a_notebook_of_kubeflow_is_under_its_prefix_for_every_origin(
     engine: Engine, digest: str, key: Path
 ) -> None:
