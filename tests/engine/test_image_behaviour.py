@@ -236,7 +236,7 @@ def test_only_a_compiling_flavour_compiles(layout_image: LayoutImage, devel: Lay
     assert output.endswith("/opt/env/lib/python/site-packages/nvidia/cu13")
 
 
-@pytest.mark.parametrize("which", ["layout_image", "devel"])
+@pytest.mark.parametrize("which", ["layout_image", pytest.param("devel", marks=pytest.mark.slow)])
 def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureRequest) -> None:
     built_image: LayoutImage = request.getfixturevalue(which)
     image = built_image.engine.sdk.images.get(built_image.built.digest)
