@@ -90,9 +90,9 @@ class PrintedRun:
         return len(names) or 1 if self.spec.gpu else 0
 
 
-def quoted(words: tuple[str, ...]) -> str:
-    """Return words as a line of a shell; control characters as escapes, so that it stays one."""
-    return " ".join(_quoted(word) for word in words)
+def quoted(arguments: tuple[str, ...]) -> str:
+    """Return arguments as a line of a shell; escapes for control characters keep it one line."""
+    return " ".join(_quoted(argument) for argument in arguments)
 
 
 def _quoted(word: str) -> str:
