@@ -1,9 +1,10 @@
 """Cells added to the matrix file or removed from it, checked with the facts and by resolution."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -87,7 +88,12 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
     elif framework == NO_FACTS:
         cell = _without_facts(facts, survey.matrix, entry, request)
     else:
-        judged = _newest_judged(facts, survey.matrix, entry, framework, request, today)
+        judge = partial(_judged, facts, survey.matrix, entry, framework, today)
+        judged = (
+            judge(request)
+            if request.version != LATEST
+            else _newest(judge, request, facts.releases[framework])
+        )
         works = judged.combination
         if not judged.valid or works.distribution is None:
             return judged
@@ -276,25 +282,14 @@ def _version_of(family: Family, text: str) -> str:
     return fitting[0] if len(fitting) == 1 else text
 
 
-def _newest_judged(
-    facts: Facts,
-    matrix: Matrix,
-    family: Family | None,
-    framework: str,
-    request: EditRequest,
-    today: date,
+def _newest(
+    judge: Callable[[EditRequest], WhyAnswer], request: EditRequest, releases: Iterable[str]
 ) -> WhyAnswer:
-    """Return the answer about the version of the request, or about the newest that fits it.
-
-    Where none fits, the answer is about the newest of all.
-    """
-    if request.version != LATEST:
-        return _judged(facts, matrix, family, framework, request, today)
-    final = [text for text in facts.releases[framework] if re.fullmatch(r"[0-9.]+", text)]
+    """Return the answer about the newest release that fits, or else about the newest of all."""
+    final = [text for text in releases if re.fullmatch(r"[0-9.]+", text)]
     answers: list[WhyAnswer] = []
     for version in sorted(final, key=numbers, reverse=True):
-        asked = replace(request, version=version)
-        answers.append(_judged(facts, matrix, family, framework, asked, today))
+        answers.append(judge(replace(request, version=version)))
         if answers[-1].valid and answers[-1].combination.distribution:
             return answers[-1]
     return answers[0]
@@ -305,8 +300,8 @@ def _judged(
     matrix: Matrix,
     family: Family | None,
     framework: str,
-    request: EditRequest,
     today: date,
+    request: EditRequest,
 ) -> WhyAnswer:
     """Return the answer about what the request means.
 
