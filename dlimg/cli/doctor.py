@@ -9,7 +9,7 @@ from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.host.ssh import check_destination, open_ssh
-from dlimg.pipeline.doctor import Examination, Patient, examine, run_step
+from dlimg.pipeline.doctor import DoctorReport, DoctorRequest, examine, run_step
 from dlimg.report.doctor import HEADINGS, doctor_json, finding_rows, plan_lines
 from dlimg.run.model import RunRequest
 
@@ -59,31 +59,31 @@ def options_of(arguments: Namespace) -> DoctorOptions:
 def run(options: DoctorOptions, context: Context) -> int:
     """Return 0 if nothing has to be mended, else 1."""
     host = open_ssh(options.on, context) if options.on else None
-    patient = Patient(request=options.request, matrix=options.matrix, host=host)
-    examination = examine(patient, context)
+    target = DoctorRequest(request=options.request, matrix=options.matrix, host=host)
+    report = examine(target, context)
     if options.yes:
-        examination = _mended(examination, patient, context)
-    _print(examination, options, context)
-    return 0 if examination.is_good else 1
+        report = _mended(report, target, context)
+    _print(report, options, context)
+    return 0 if report.is_good else 1
 
 
-def _mended(examination: Examination, patient: Patient, context: Context) -> Examination:
+def _mended(report: DoctorReport, target: DoctorRequest, context: Context) -> DoctorReport:
     """Run the plan and ask the machine again."""
-    for step in examination.plan.steps:
+    for step in report.plan.steps:
         context.log(f"{step.name}:")
-        run_step(step, patient.host, examination.probe.sudo, context)
-    if not examination.plan.steps:
-        return examination
-    return examine(patient, context)
+        run_step(step, target.host, report.probe.sudo, context)
+    if not report.plan.steps:
+        return report
+    return examine(target, context)
 
 
-def _print(examination: Examination, options: DoctorOptions, context: Context) -> None:
+def _print(report: DoctorReport, options: DoctorOptions, context: Context) -> None:
     if options.format == "json":
-        print_json(doctor_json(examination.findings, examination.plan))
+        print_json(doctor_json(report.findings, report.plan))
         return
-    print_table(HEADINGS, finding_rows(examination.findings), context)
+    print_table(HEADINGS, finding_rows(report.findings), context)
     if options.fix:
-        for line in plan_lines(examination.plan):
+        for line in plan_lines(report.plan):
             out(f"{line}\n")
-    elif examination.plan.reboot:
-        context.log(f"reboot: {examination.plan.reboot}")
+    elif report.plan.reboot:
+        context.log(f"reboot: {report.plan.reboot}")

@@ -21,8 +21,8 @@ _STEP_SECONDS: Final = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """What a machine said, what follows, and what would mend it."""
+class DoctorReport:
+    """A machine's answers, the findings in them, and the plan that mends these."""
 
     probe: MachineProbe
     findings: tuple[DoctorFinding, ...]
@@ -34,7 +34,7 @@ class Examination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class DoctorRequest:
     """A machine to examine, this one without a host, and the run that it is for."""
 
     request: RunRequest
@@ -42,54 +42,54 @@ class Patient:
     host: SshHost | None
 
 
-def examine(patient: Patient, context: Context) -> Examination:
+def examine(target: DoctorRequest, context: Context) -> DoctorReport:
     """Ask a machine. Raises NetworkFailure without a connection, Negative without answers."""
-    first = _choice(patient, LocalMachine(), context)
+    first = _choice(target, LocalMachine(), context)
     registry = _registry(first)
     began = time.time()
-    probe = _probe(patient.host, registry, context)
+    probe = _probe(target.host, registry, context)
     # Its clock was read at some time in between.
     now = (began + time.time()) / 2
-    need = _need(patient, probe, first, context)
+    need = _need(target, probe, first, context)
     answers = findings(probe, replace(need, registry=registry, now=now))
-    return Examination(
+    return DoctorReport(
         probe=probe, findings=answers, plan=setup_plan(probe, answers, sources(context))
     )
 
 
 def _need(
-    patient: Patient, probe: MachineProbe, first: ImageChoice | None, context: Context
+    target: DoctorRequest, probe: MachineProbe, first: ImageChoice | None, context: Context
 ) -> MachineNeed:
     """Return what the image needs that fits this machine's GPUs, or the first without them."""
     choice, obstacle = first, ""
     if probe.driver:
         gpus = LocalMachine(gpus=probe.gpus, driver=probe.driver, arch=probe.arch)
         try:
-            choice = _choose(patient, gpus, context)
+            choice = _choose(target, gpus, context)
         except DlimgError as error:
             obstacle = error.problems[0].message
-    name = patient.host.destination if patient.host else ""
+    name = target.host.destination if target.host else ""
     return MachineNeed(
         image=choice.cell if choice else "",
         floor=choice.driver if choice else "",
         source=choice.driver_source if choice else "",
         size=choice.download if choice else 0,
-        wants_gpu=patient.request.gpu != "cpu",
+        wants_gpu=target.request.gpu != "cpu",
         obstacle=obstacle,
         on=f" --on {name}" if name else "",
     )
 
 
-def _choice(patient: Patient, machine: LocalMachine, context: Context) -> ImageChoice | None:
+def _choice(target: DoctorRequest, machine: LocalMachine, context: Context) -> ImageChoice | None:
     """Return the image for any GPU; None where there is none. Raises BadInput for a wrong name."""
     try:
-        return _choose(patient, machine, context)
+        return _choose(target, machine, context)
     except Negative:
         return None
 
 
-def _choose(patient: Patient, machine: LocalMachine, context: Context) -> ImageChoice:
-    request = patient.request
+def _choose(target: DoctorRequest, machine: LocalMachine, context: Context) -> ImageChoice:
+    request = target.request
     wish = ImageWish(
         env=request.env,
         mode=request.mode,
@@ -98,7 +98,7 @@ def _choose(patient: Patient, machine: LocalMachine, context: Context) -> ImageC
         architecture=OCI_ARCHITECTURES.get(machine.arch, "amd64"),
         folder=request.folder,
     )
-    return choose_image(wish, patient.matrix, context)
+    return choose_image(wish, target.matrix, context)
 
 
 def _registry(choice: ImageChoice | None) -> str:
