@@ -67,7 +67,7 @@ class Engine:
     ssh: SshHost | None = None
 
     def docker_argv(self, *arguments: str, terminal: bool = False) -> list[str]:
-        """Return the argument list of a `docker` command: here, or at the engine's machine."""
+        """Return the argument list of a `docker` command, through ssh for an engine elsewhere."""
         if self.ssh:
             return self.ssh.argv([*self.ssh.docker, *arguments], terminal=terminal)
         return [str(self.docker), *arguments]

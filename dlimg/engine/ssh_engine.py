@@ -414,7 +414,7 @@ def engine_over_ssh(host: SshHost, context: Context) -> Engine:
 
 
 def _docker_there(host: SshHost) -> tuple[tuple[str, ...], Mapping[str, Any]]:
-    """Return the words of the docker command there, and the version of its engine.
+    """Return the docker command of another machine, and the version of its engine.
 
     With sudo, where the user needs it and no password is asked for.
     """

@@ -20,7 +20,7 @@ _NEVER: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """What tells a changed file: its size, and the second of its last change."""
+    """A file's size and the second of its last change, by which changed files are found."""
 
     size: int
     time: int

@@ -104,14 +104,14 @@ class SshHost:
     def run(
         self, arguments: Sequence[str], *, stdin: str | None = None, timeout: float | None = None
     ) -> ProcessResult:
-        """Run a command there. Raises NetworkFailure when the connection fails."""
+        """Run a command on the machine. Raises NetworkFailure when the connection fails."""
         outcome = run(self.argv(arguments), env=self.environment, stdin=stdin, timeout=timeout)
         if outcome.returncode in {SSH_FAILED, TIMED_OUT, MISSING} and is_ssh_failure(outcome):
             raise connection_failure(self.destination, outcome)
         return outcome
 
     def script(self, text: str, *arguments: str, timeout: float = _SECONDS) -> ProcessResult:
-        """Run a script of the POSIX shell there, which may be longer than a command line."""
+        """Run a shell script on the machine; it goes over stdin, so its length has no limit."""
         return self.run(["sh", "-s", "--", *arguments], stdin=text, timeout=timeout)
 
 

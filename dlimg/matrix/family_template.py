@@ -1,4 +1,4 @@
-"""A family's entry in another matrix, as it is written into a new one: packages, env, stack."""
+"""The parts of a family that are copied into another matrix: packages, env, apt, stack."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
