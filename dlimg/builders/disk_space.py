@@ -9,6 +9,7 @@ import docker
 from docker.models.images import Image as EngineImage
 
 from dlimg.assembly.wheel_to_layer import is_large, wheel_keys
+from dlimg.builders.load import remove_leftover_names
 from dlimg.engine.bases import IDENTITY_LABEL, OS_LABEL, REPOSITORY
 from dlimg.engine.client import Engine, disk_usage, engine_errors, free_bytes, list_images
 from dlimg.engine.ownership import OWNER_LABEL, owner_state, was_built_here
@@ -32,6 +33,7 @@ _BYTE_CODE_BYTES: Final = 400_000_000
 # A system unpacked above the wheels; one with a compiler has more, but most byte code less.
 _UPPER_BYTES: Final = 150_000_000
 
+_NO_IMAGE: Final = "io.dlimg.no-image"
 _DLIMG: Final = "dlimg"  # in the descriptions of our build cache records
 
 
@@ -112,6 +114,7 @@ def prune_engine(engine: Engine) -> EnginePruneResult:
     containers of a dlimg process that still runs.
     """
     before = _used(engine)
+    remove_leftover_names(engine)
     containers, in_use = _remove_containers(engine)
     images, in_use_or_foreign = _remove_images(engine)
     _remove_cache(engine)
@@ -212,7 +215,11 @@ def _remove(engine: Engine, image: EngineImage, name: str) -> str:
 
 def _remove_cache(engine: Engine) -> None:
     if engine.private:
-        engine.sdk.api.prune_builds(all=True)
+        api: Any = engine.sdk.api
+        api.prune_builds(all=True)
+        # containerd's store keeps the layers of a cancelled pull for eight hours, or until any
+        # images are pruned. No image has this label.
+        api.prune_images(filters={"label": [_NO_IMAGE]})
         return
     # A record can go only when no other depends on it, so this takes several rounds.
     while sum(_remove_record(engine, record) for record in _own_records(engine)):

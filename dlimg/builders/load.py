@@ -23,7 +23,15 @@ from docker.models.images import Image
 from dlimg.builders.loopback_registry import NAME, Content, ServedImage, serve_image
 from dlimg.engine.client import Engine, list_images
 from dlimg.errors import DlimgError, Negative, NoEngine
-from dlimg.host.process import MISSING, ProcessResult, failure_text, run
+from dlimg.host.process import (
+    MISSING,
+    Child,
+    ProcessResult,
+    end_group,
+    failure_text,
+    run_until_interrupted,
+    wait_until,
+)
 from dlimg.layer.compress import compress_wheel
 from dlimg.layer.entries import FILE_MODE, LayerEntry
 from dlimg.layer.tar import tar_parts
@@ -110,6 +118,9 @@ _RETRY_SECONDS: Final = (0.1, 0.3, 1.0, 3.0)
 # left, which the engine does not fetch again until it has collected its garbage.
 _UNEXPECTED: Final = re.compile(r"failed commit on ref|unexpected commit", re.IGNORECASE)
 _CONNECT_SECONDS: Final = 2.0
+# After an interrupt: until the engine's pull fails, and until it has unpacked what it has pulled.
+_FAIL_SECONDS: Final = 5.0
+_UNPACK_SECONDS: Final = 120.0
 HINT: Final = "use `--builder buildkit`, or an engine on this host"
 
 
@@ -161,12 +172,14 @@ def _pull_and_inspect(
     """
     reference, message = served.reference(digest), ""
     for seconds in (*_RETRY_SECONDS, None):
-        image, message = _try_to_pull(engine, reference)
+        image, message = _try_to_pull(engine, served, reference)
         if image is not None:
             return image
+        if served.is_closed:
+            raise Negative("the load into the engine was interrupted")
         if _UNEXPECTED.search(message):
             with _loaded_from_archive(engine, f"{served.host}/{NAME}", manifest, blobs):
-                image, message = _try_to_pull(engine, reference)
+                image, message = _try_to_pull(engine, served, reference)
             if image is not None:
                 return image
         if seconds is None or not _LOST.search(message):
@@ -176,9 +189,9 @@ def _pull_and_inspect(
     raise _pull_failure(engine, served, message, manifest)
 
 
-def _try_to_pull(engine: Engine, reference: str) -> tuple[Image | None, str]:
+def _try_to_pull(engine: Engine, served: ServedImage, reference: str) -> tuple[Image | None, str]:
     """Return the pulled image, or nothing and the engine's error."""
-    outcome = _pull(engine, reference)
+    outcome = _pull(engine, served, reference)
     if outcome.returncode:
         return None, outcome.stderr.strip() or failure_text(outcome)
     try:
@@ -229,9 +242,23 @@ def _is_served(port: int) -> bool:
         return connection.connect_ex(("127.0.0.1", port)) != errno.ECONNREFUSED
 
 
-def _pull(engine: Engine, reference: str) -> ProcessResult:
-    """Pull with a child process: ending that child ends the pull in the engine as well."""
-    outcome = run([str(engine.docker), "pull", "--quiet", reference], env=engine.environment)
+def _pull(engine: Engine, served: ServedImage, reference: str) -> ProcessResult:
+    """Pull with a child process; an interrupt ends the registry, so that the pull fails.
+
+    A pull whose client ends is cancelled, and containerd's image store then keeps all that it has
+    fetched under a lease of eight hours. A pull that fails gives it up at once.
+    """
+
+    def end(child: Child) -> None:
+        served.close()
+        if wait_until(lambda: child.poll() is not None, _FAIL_SECONDS):
+            return
+        engine.context.log("the engine has all layers; waiting until it has unpacked them")
+        if not wait_until(lambda: child.poll() is not None, _UNPACK_SECONDS):
+            end_group(child)
+
+    argv = [str(engine.docker), "pull", "--quiet", reference]
+    outcome = run_until_interrupted(argv, env=engine.environment, end=end)
     if outcome.returncode == MISSING:
         raise NoEngine(
             f"{engine.docker} cannot be started: {outcome.stderr}",

@@ -11,7 +11,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,10 +31,19 @@ _OCTETS: Final = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedImage:
-    """A served image: the registry's `host`, and the requests that it got so far."""
+    """A served image: the registry's `host`, and the requests that it got so far.
+
+    `close` ends the registry early, in the middle of transfers; `is_closed` tells so.
+    """
 
     host: str
     requests: list[str]
+    close: Callable[[], None]
+    closed: threading.Event
+
+    @property
+    def is_closed(self) -> bool:
+        return self.closed.is_set()
 
     def reference(self, digest: str) -> str:
         return f"{self.host}/{NAME}@{digest}"
@@ -48,10 +57,17 @@ def serve_image(manifest: bytes, blobs: Mapping[str, Content]) -> Iterator[Serve
         server.manifest = (digest, manifest)
         server.blobs = blobs
         server.requests = []
+        server.connections = set()
+        server.closed = threading.Event()
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield ServedImage(host=f"127.0.0.1:{server.server_port}", requests=server.requests)
+            yield ServedImage(
+                host=f"127.0.0.1:{server.server_port}",
+                requests=server.requests,
+                close=server.break_off,
+                closed=server.closed,
+            )
         finally:
             server.shutdown()
             thread.join()
@@ -63,7 +79,18 @@ class _Server(ThreadingHTTPServer):
     manifest: tuple[str, bytes]
     blobs: Mapping[str, Content]
     requests: list[str]
+    connections: set[socket.socket]
+    closed: threading.Event
     daemon_threads = True
+
+    def break_off(self) -> None:
+        """Refuse further connections, and break off the transfers of those that are open."""
+        self.closed.set()
+        self.shutdown()
+        self.server_close()
+        for connection in tuple(self.connections):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
         """Ignore a client that disconnects: it repeats its request if it has to."""
@@ -78,6 +105,14 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.connection)
+        super().finish()
+
     def handle(self) -> None:
         # Engines try TLS first, and use plain HTTP after a response in it. The first TLS message
         # has no end of line, which http.server would wait for.
@@ -91,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in {"/v2", "/v2/"}:
             self._send(b"{}", kind="application/json")
             return
-        match = _PATH.fullmatch(self.path)
+        # A connection that was accepted while the registry was closing.
+        match = None if self.server.closed.is_set() else _PATH.fullmatch(self.path)
         served = self._find(*match.groups()) if match else None
         if served is None:
             self._send_not_found()

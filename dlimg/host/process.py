@@ -32,7 +32,10 @@ _BACKGROUND: Final = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
 Child: TypeAlias = subprocess.Popen[str]
 PipeChild: TypeAlias = subprocess.Popen[bytes]
 
-_RUNNING: Final[set[Child]] = set()
+EndChild: TypeAlias = Callable[[Child], None]
+
+# The children that run, each with the function that ends it after an interrupt.
+_RUNNING: Final[dict[Child, EndChild]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,26 @@ def run(
 ) -> ProcessResult:
     """Run a command; a failure, a missing program or a timeout raises nothing."""
     return run_streaming(argv, on_line=_ignore, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
+
+
+def run_until_interrupted(
+    argv: Sequence[str], *, env: Mapping[str, str], end: EndChild
+) -> ProcessResult:
+    """Run a command as `run` does; an interrupt calls `end`, which has to end the child."""
+    command = tuple(argv)
+    try:
+        child = open_child(command, env=env, cwd=None, stdin=None)
+    except OSError as error:
+        return ProcessResult(argv=command, returncode=MISSING, stdout="", stderr=str(error))
+    _RUNNING[child] = end
+    try:
+        stdout, stderr = child.communicate()
+    except BaseException:
+        end(child)
+        raise
+    finally:
+        _RUNNING.pop(child, None)
+    return ProcessResult(argv=command, returncode=child.returncode, stdout=stdout, stderr=stderr)
 
 
 def run_checked(
@@ -98,7 +121,7 @@ def run_streaming(
     stderr: list[str] = []
     lines = SimpleQueue[str | None]()
     reader = _start_threads(child, stdin, stdout, lines)
-    _RUNNING.add(child)
+    _RUNNING[child] = end_group
     try:
         for line in _receive_lines(lines, deadline):
             stderr.append(line)
@@ -112,7 +135,7 @@ def run_streaming(
         end_group(child)
         raise
     finally:
-        _RUNNING.discard(child)
+        _RUNNING.pop(child, None)
     return ProcessResult(
         argv=command, returncode=returncode, stdout="".join(stdout), stderr="".join(stderr)
     )
@@ -120,8 +143,8 @@ def run_streaming(
 
 def end_children() -> None:
     """End every child that another thread waits for, after an interrupt in this thread."""
-    for child in tuple(_RUNNING):
-        end_group(child)
+    for child, end in tuple(_RUNNING.items()):
+        end(child)
 
 
 def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> int:

@@ -28,9 +28,11 @@ from dlimg.builders.loopback_registry import NAME, Content, serve_image
 from dlimg.engine.client import Engine, list_images
 from dlimg.engine.ownership import OWNER_LABEL
 from dlimg.errors import Negative, NoEngine
+from dlimg.host.process import end_children, wait_until
 from dlimg.layer.entries import LayerEntry, arrange_entries
 from dlimg.model import BuiltImage
 from tests.support import small_images
+from tests.support.stalled_blob import contents, stalled_blob
 
 pytestmark = pytest.mark.engine
 
@@ -173,6 +175,28 @@ def test_what_a_killed_dlimg_left_is_forgotten(engine: Engine) -> None:
         # Whoever serves it may still need it.
         assert passing(engine, sha256(manifest)) == [reference]
     remove_leftover_names(engine)
+    assert passing(engine, sha256(manifest)) == []
+
+
+def test_an_interrupted_load_leaves_nothing_in_the_engine(engine: Engine) -> None:
+    """An engine that is told to cancel would keep what it has fetched for eight hours."""
+    manifest, blobs = an_image(os.urandom(8_000_000))
+    layer = json.loads(manifest)["layers"][0]["digest"]
+    stalled = stalled_blob(blobs[layer])
+
+    def load() -> None:
+        with temporary_image(engine, manifest, sha256(manifest), {**blobs, layer: stalled}):
+            pytest.fail("it was taken")
+
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(load)
+        assert stalled.half_read.wait(60)
+        assert wait_until(lambda: layer in contents(engine), 20)
+        end_children()
+        stalled.resumed.set()
+        with pytest.raises(Negative, match="interrupted"):
+            loading.result(timeout=60)
+    assert wait_until(lambda: not {layer, sha256(manifest)} & contents(engine), 30)
     assert passing(engine, sha256(manifest)) == []
 
 

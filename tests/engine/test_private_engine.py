@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from dlimg.builders.disk_space import prune_engine
+from dlimg.builders.loopback_registry import serve_image
 from dlimg.context import Context
 from dlimg.engine import bases, client, gpu, network, private_engine
 from dlimg.engine.client import Engine
@@ -25,7 +27,9 @@ from dlimg.engine.private_home import PrivateHome, home_of
 from dlimg.errors import NoEngine
 from dlimg.host import process
 from dlimg.model import Base, BaseSource, BuiltImage, OperatingSystem
+from tests.engine.test_load_images import an_image, sha256
 from tests.support import small_images
+from tests.support.stalled_blob import contents, stalled_blob
 
 pytestmark = pytest.mark.engine
 
@@ -138,6 +142,24 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     assert second.sdk.images.get(f"{repository}:mine").id == built.digest
     for name in ("derived", "mine"):
         second.sdk.images.remove(f"{repository}:{name}")
+
+
+def test_prune_removes_what_a_cancelled_pull_left(pair: Pair) -> None:
+    manifest, blobs = an_image(os.urandom(8_000_000))
+    layer = json.loads(manifest)["layers"][0]["digest"]
+    stalled = stalled_blob(blobs[layer])
+    second = pair.second
+    with serve_image(manifest, {**blobs, layer: stalled}) as served:
+        argv = [str(second.docker), "pull", served.reference(sha256(manifest))]
+        with process.open_child(argv, env=second.environment, cwd=None, stdin=None) as pull:
+            assert stalled.half_read.wait(60)
+            assert process.wait_until(lambda: layer in contents(second), 20)
+            process.end_group(pull)
+        stalled.resumed.set()
+    time.sleep(2)
+    assert layer in contents(second)
+    prune_engine(second)
+    assert process.wait_until(lambda: layer not in contents(second), 30)
 
 
 def test_the_private_engine_reports_its_settings(pair: Pair) -> None:

@@ -129,3 +129,19 @@ def test_requests_are_counted_and_the_port_closes_afterwards() -> None:
     with contextlib.suppress(requests.ConnectionError):
         asked(served, "/v2/")
         pytest.fail("it still answers")
+
+
+def test_a_registry_that_closes_breaks_off_transfers(tmp_path: Path) -> None:
+    file = tmp_path / "layer"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 28)
+    with serve_image(MANIFEST, {sha256(LAYER): file}) as served:
+        path = f"http://{served.host}/v2/{NAME}/blobs/{sha256(LAYER)}"
+        with requests.get(path, stream=True, timeout=5, proxies={"http": ""}) as response:
+            served.close()
+            with pytest.raises(requests.exceptions.RequestException):
+                for _ in response.iter_content(1 << 20):
+                    pass
+        with pytest.raises(requests.exceptions.ConnectionError):
+            asked(served, "/v2/")
+        assert served.is_closed

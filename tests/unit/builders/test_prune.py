@@ -1,6 +1,7 @@
 """`prune` removes what dlimg made and named, and nothing that was built on it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ OF_BASE = {"io.dlimg.base-os": "debian13", "io.dlimg.base-identity": IDENTITY}
 OURS = {**OF_BASE, "io.dlimg.key": KEY}
 BASE = "dlimg-base:debian13-ba5e00000000"
 GONE = "d/t:gone-0123456789ab"
+# No process listens on this port.
+TEMPORARY = f"127.0.0.1:1/dlimg-passing@sha256:{'a' * 64}"
 IMMUTABLE, MOVING = "d/t:2-0123456789ab", "d/t:2"
 
 
@@ -51,7 +54,9 @@ class FakeImages:
         self.in_use = in_use
         self.removed: list[str] = []
 
-    def __call__(self, *, filters: Mapping[str, Any], **_: bool) -> list[Mapping[str, Any]]:
+    def __call__(self, *, filters: Mapping[str, Any] | None, **_: bool) -> list[Mapping[str, Any]]:
+        if filters is None:
+            return [{"RepoTags": [], "RepoDigests": [TEMPORARY]}]
         (label,) = filters["label"]
         return [
             {**image.attrs, "Labels": image.labels} for image in self.found if label in image.labels
@@ -76,6 +81,7 @@ class FakeSdk:
     def __init__(self, images: FakeImages) -> None:
         self.images = images
         self.api = self
+        self.cancelled_pulls = 2
         self.containers_there: list[Mapping[str, Any]] = [container("checking"), container(GONE)]
 
     def df(self) -> Mapping[str, Any]:
@@ -90,6 +96,13 @@ class FakeSdk:
             raise docker.errors.NotFound("404")
 
     def prune_builds(self, **_: object) -> Mapping[str, Any]:
+        return {}
+
+    def prune_images(self, *, filters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Without a filter that fits no image, the engine would remove the user's."""
+        (label,) = filters["label"]
+        assert not any(label in image.labels for image in self.images.found)
+        self.cancelled_pulls = 0
         return {}
 
 
@@ -112,16 +125,19 @@ def pruned(
             record_build(Context.of(environment, print), key, f"sha256:{number}")
     sdk = FakeSdk(FakeImages(images, in_use))
     sdk.containers_there += containers
-    engine = Engine(
+    return prune_engine(engine_of(tmp_path, sdk))
+
+
+def engine_of(state: Path, sdk: FakeSdk) -> Engine:
+    return Engine(
         host="unix:///x",
         private=True,
         version="28.5.2",
         docker=Path("docker"),
-        context=Context.of(environment, print),
+        context=Context.of({"XDG_STATE_HOME": str(state)}, print),
         root="",
         sdk=cast("docker.DockerClient", sdk),
     )
-    return prune_engine(engine)
 
 
 def test_prune_removes_images_made_here(tmp_path: Path) -> None:
@@ -134,6 +150,19 @@ def test_prune_removes_images_made_here(tmp_path: Path) -> None:
     )
     assert result.images == (IMMUTABLE, MOVING, "sha256:2", BASE, "sha256:4")
     assert result.retained == ()
+
+
+def test_prune_removes_names_and_layers_of_interrupted_loads(tmp_path: Path) -> None:
+    sdk = FakeSdk(FakeImages((), ()))
+    prune_engine(engine_of(tmp_path, sdk))
+    assert sdk.images.removed == [TEMPORARY]
+    assert not sdk.cancelled_pulls
+
+
+def test_prune_leaves_pulls_alone_in_an_engine_of_others(tmp_path: Path) -> None:
+    sdk = FakeSdk(FakeImages((), ()))
+    prune_engine(replace(engine_of(tmp_path, sdk), private=False))
+    assert sdk.cancelled_pulls
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,25 @@ def test_a_daemon_outlives_its_starter_and_can_be_ended(tmp_path: Path) -> None:
 def test_a_daemon_that_is_gone_can_be_ended_again() -> None:
     process.end_process(2**22 + 1, patience=0.1)
     assert not process.is_running(2**22 + 1)
+
+
+def test_an_interrupt_ends_a_child_in_its_own_way() -> None:
+    asked: list[int] = []
+
+    def end(child: process.Child) -> None:
+        asked.append(child.pid)
+        process.end_group(child)
+
+    argv = python("import time; time.sleep(60)")
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(process.run_until_interrupted, argv, env=os.environ, end=end)
+        while not asked:
+            process.end_children()
+        outcome = running.result(timeout=30)
+    assert outcome.returncode < 0
+    assert len(set(asked)) == 1
+
+
+def test_a_missing_program_is_not_interrupted() -> None:
+    outcome = process.run_until_interrupted(["/no/such"], env={}, end=process.end_group)
+    assert outcome.returncode == process.MISSING
