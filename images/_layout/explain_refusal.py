@@ -2,7 +2,8 @@
 """Explain why pip and uv keep the versions of the image's framework and CUDA.
 
 pip's start loads this as a module, and its own message names the refused packages. For uv, which
-is no Python, a script runs this before it; then the command line and its files are read.
+is no Python, a script runs this: `after` it has failed, `before` a command for which uv reads no
+constraints, and for a `project`, which has an environment without the image's packages.
 """
 
 import atexit
@@ -11,11 +12,13 @@ import logging
 import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+PROJECT = "pyproject.toml"
 CONSTRAINTS = Path("/etc/dlimg/constraints.txt")
 IMAGE = Path("/etc/dlimg/image.json")
 PIP = "/opt/env/lib/python/site-packages"
@@ -23,8 +26,19 @@ RESOLVER = "pip._internal.resolution.resolvelib.factory"
 # In pip's message, which has a line for each requirement that was in the way.
 CAUSE = re.compile(
     r"^ +(?:The user requested|(\S+ \S+) depends on) (?!\(constraint\))"
-    r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?\s*([^;\n]*)",
+    r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?[ \t]*([^;\n]*)",
     re.MULTILINE,
+)
+# The same of constraints: pip joins those of several files for one package.
+CONSTRAINED = re.compile(r"^ +The user requested \(constraint\) (\S+?)([=<>!~]\S*)", re.MULTILINE)
+# In uv's message: `jax<0.5`, and before it perhaps `flax==0.1 depends on`.
+UV_CAUSE = r"(?:(\S+) depends? on )?(?<![\w.-])%s(?:\[[^]]*\])?((?:[=<>!~][^\s,]+,?)+)"
+SECONDS = 30
+FILE_OPTIONS = ("-r", "--requirement", "--requirements")
+# Options whose value is no requirement. What is wrong with constraints, the tool says itself.
+VALUE_OPTIONS = (
+    *("--directory", "--project", "--python", "-p", "--target", "-t", "--prefix"),
+    *("-c", "--constraint", "--constraints", "-b", "--build-constraints", "-o", "--output-file"),
 )
 CONFLICT = "The conflict is caused by"
 CANNOT = "Cannot install"
@@ -44,15 +58,26 @@ class Refusal(NamedTuple):
     by: str = ""
 
 
-def main() -> None:
-    tool, *arguments = sys.argv[1:]
+def main() -> int:
+    """Print what is to be said of a command of uv; return 1 where it has to be refused."""
+    when, *command = sys.argv[1:]
     constraints = read_constraints()
-    if tool != "uv" or is_unconstrained(arguments) or not constraints:
-        return
+    arguments = command[1:]
+    if is_unconstrained(arguments) or not constraints:
+        return 0
     sys.path.append(PIP)
-    refusals = list(dict.fromkeys(of_arguments(arguments, constraints)))
-    for line in explanation(refusals, constraints, ["uv", *arguments]):
+    if when == "project":
+        lines = list(project_note(arguments, constraints))
+        is_refused = False
+    else:
+        refusals = list(of_arguments(arguments, constraints))
+        if when == "after" and not refusals:
+            refusals = list(of_uv(arguments, constraints))
+        lines = list(explanation(list(dict.fromkeys(refusals)), constraints, command))
+        is_refused = bool(lines)
+    for line in lines:
         print(line, file=sys.stderr, flush=True)
+    return int(is_refused)
 
 
 def watch_pip(arguments: Sequence[str]) -> None:
@@ -102,8 +127,43 @@ def is_unconstrained(arguments: Sequence[str]) -> bool:
 def of_message(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
     """Yield the refusals that pip's message names."""
     for by, name, specifier in CAUSE.findall(text):
-        if normal(name) in constraints and f"(constraint) {normal(name)}" in text.lower():
+        is_known = normal(name) in constraints and f"(constraint) {normal(name)}" in text.lower()
+        if is_known and specifier.strip():
             yield Refusal(normal(name), specifier.strip(), by)
+    for name, specifiers in CONSTRAINED.findall(text):
+        version = constraints.get(normal(name), "")
+        others = [part for part in specifiers.split(",") if part != f"=={version}"]
+        if version and others:
+            yield Refusal(normal(name), ",".join(others))
+
+
+def of_uv(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
+    """Yield the refusals of uv's own message: its command fails once more, from its cache alone."""
+    more = ["--offline", *(["--dry-run"] if "install" in arguments else [])]
+    command = [
+        os.environ["DLIMG_UV"],
+        *arguments,
+        *(word for word in more if word not in arguments),
+    ]
+    try:
+        ended = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    yield from of_uv_message(ended.stderr.decode(errors="replace"), constraints)
+
+
+def of_uv_message(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
+    """Yield the refusals that uv's message names: of packages whose version it takes as given."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    for name, version in constraints.items():
+        given = f"=={version}"
+        if f"{name}{given}" not in text:
+            continue
+        for by, specifier in re.findall(UV_CAUSE % re.escape(name), text):
+            if not is_met(specifier.rstrip(",."), version):
+                yield Refusal(name, specifier.rstrip(",."), by)
 
 
 def of_arguments(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
@@ -112,20 +172,28 @@ def of_arguments(arguments: Sequence[str], constraints: dict[str, str]) -> Itera
     while waiting:
         argument = waiting.pop(0)
         option, _, value = argument.partition("=")
-        if option in ("-r", "--requirement", "--requirements"):
+        if option in FILE_OPTIONS:
             yield from of_file(Path(value or (waiting.pop(0) if waiting else "")), constraints)
+        elif option in VALUE_OPTIONS and not value:
+            del waiting[:1]
         elif argument.startswith("-r"):
             yield from of_file(Path(argument[2:]), constraints)
         elif not argument.startswith("-"):
-            project = Path(argument, "pyproject.toml")
+            project = Path(argument, PROJECT)
             if project.is_file():
                 yield from of_project(project, constraints)
+            elif Path(argument).name == PROJECT or argument.endswith(".txt"):
+                # `uv pip sync` and `uv pip compile` take files.
+                yield from of_file(Path(argument), constraints)
             else:
                 yield from of_requirement(argument, constraints)
 
 
 def of_file(path: Path, constraints: dict[str, str], depth: int = 0) -> Iterator[Refusal]:
     """Yield the refusals of a requirements file, and of those that it names."""
+    if path.name == PROJECT:
+        yield from of_project(path, constraints)
+        return
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -140,31 +208,91 @@ def of_file(path: Path, constraints: dict[str, str], depth: int = 0) -> Iterator
 
 
 def of_project(path: Path, constraints: dict[str, str]) -> Iterator[Refusal]:
-    import tomllib  # Python 3.10 has none, and its images go without this
+    name, requirements = read_project(path)
+    for requirement in requirements:
+        for refusal in of_requirement(requirement, constraints):
+            yield refusal._replace(by=name)
 
+
+def read_project(path: Path) -> tuple[str, list[str]]:
+    """Return the name and the dependencies of a project; none where they cannot be read."""
     try:
+        import tomllib  # Python 3.10 has none, and its images go without this
+
         project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
-    except (OSError, ValueError):
+    except (ImportError, OSError, ValueError):
+        return "", []
+    return str(project.get("name", path.parent)), [*map(str, project.get("dependencies", []))]
+
+
+def project_note(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[str]:
+    """Yield lines for a project of uv that gets packages of its own for those of the image.
+
+    Once they are in its environment, there is nothing to say any more.
+    """
+    folder = project_folder(arguments)
+    environment = folder / (os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv")
+    requirements = [] if "--no-project" in arguments else read_project(folder / PROJECT)[1]
+    versions = dict(parsed(text) for text in (*requirements, *arguments[1:]))
+    for name, version in constraints.items():
+        packages = f"lib/*/site-packages/{name.replace('-', '_')}-*"
+        if name not in versions or any(environment.glob(packages)):
+            continue
+        specifier = versions[name]
+        yield (
+            f"dlimg: uv gives this project an environment of its own, {environment}: {name}"
+            f"{specifier} goes there, and not the image's {name} {version}"
+        )
+        if not is_met(specifier, version):
+            line = pick_line(Refusal(name, specifier), framework_package())
+            yield f"dlimg: an image with that version, where dlimg is installed: {line}"
+        yield (
+            "dlimg: with the image's: `uv pip install -r pyproject.toml`, and `python` instead of "
+            "`uv run python`"
+        )
         return
-    for requirement in project.get("dependencies", []):
-        for refusal in of_requirement(str(requirement), constraints):
-            yield refusal._replace(by=str(project.get("name", path.parent)))
+
+
+def project_folder(arguments: Sequence[str]) -> Path:
+    """Return the folder of the project that uv takes: it looks for it upwards."""
+    start = Path.cwd()
+    for at, argument in enumerate(arguments):
+        option, _, value = argument.partition("=")
+        if option in ("--directory", "--project"):
+            start = Path(start, value or "".join(arguments[at + 1 : at + 2]))
+    return next((path for path in (start, *start.parents) if (path / PROJECT).is_file()), start)
 
 
 def of_requirement(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
+    name, specifier = parsed(text)
+    if name in constraints and not is_met(specifier, constraints[name]):
+        yield Refusal(name, specifier)
+
+
+def parsed(text: str) -> tuple[str, str]:
+    """Return a requirement's package and specifier, which is ` @ URL` for an address.
+
+    The package is empty for other texts, and for what is not for this machine.
+    """
     from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
 
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
-        return
-    name = normal(requirement.name)
-    if name not in constraints or (requirement.marker and not requirement.marker.evaluate()):
-        return
-    if requirement.url:
-        yield Refusal(name, f" @ {requirement.url}")
-    elif not requirement.specifier.contains(constraints[name], prereleases=True):
-        yield Refusal(name, str(requirement.specifier))
+        return "", ""
+    if requirement.marker and not requirement.marker.evaluate():
+        return "", ""
+    address = f" @ {requirement.url}" if requirement.url else ""
+    return normal(requirement.name), address or str(requirement.specifier)
+
+
+def is_met(specifier: str, version: str) -> bool:
+    from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return SpecifierSet(specifier).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return False
 
 
 def explanation(
@@ -222,4 +350,4 @@ def insisting(command: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

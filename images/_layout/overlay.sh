@@ -87,12 +87,17 @@ for image in /usr/local/lib/dlimg/packages/*/; do
 done
 
 # The link explains what uv refuses; uv itself lies beside.
+wrapper=/usr/local/lib/dlimg/uv
 if [ -f "$folder/bin/uv" ] && [ ! -L "$folder/bin/uv" ]; then
     mkdir -p "$folder/lib/dlimg"
     mv -f "$folder/bin/uv" "$folder/lib/dlimg/uv"
-    link /usr/local/lib/dlimg/uv "$folder/bin/uv"
+    link "$wrapper" "$folder/bin/uv"
 elif [ ! -e "$folder/bin/uv" ]; then
     rm -rf "$folder/lib/dlimg"
+    # As the entry point does for one that the host has brought.
+    for uv in /usr/local/bin/uv /usr/bin/uv; do
+        [ ! -x "$uv" ] || link "$wrapper" "$folder/bin/uv"
+    done
 fi
 
 # Last: the environment is usable once these links exist.

@@ -18,7 +18,68 @@ if [ -z "$real" ]; then
     echo "uv: not found; \`pip install uv\` installs it" >&2
     exit 127
 fi
-case " $* " in
-    *' pip install '* | *' pip sync '*) /usr/local/lib/dlimg/explain_refusal.py uv "$@" ;;
+
+explain() {
+    DLIMG_UV=$real /usr/local/lib/dlimg/explain_refusal.py "$@"
+}
+
+# Sets `command` to the first words that are no options: `pip install`, `add`.
+read_command() {
+    command='' is_value=
+    for word; do
+        if [ -n "$is_value" ]; then
+            is_value=
+            continue
+        fi
+        case $word in
+            --directory | --project | --config-file | --cache-dir | --color | --allow-insecure-host)
+                is_value=yes
+                ;;
+            -*) ;;
+            pip)
+                [ -z "$command" ] || break
+                command='pip '
+                ;;
+            *)
+                command=$command$word
+                break
+                ;;
+        esac
+    done
+}
+
+# The system's Python is Debian's, which takes no packages; it is not the image's.
+unset UV_SYSTEM_PYTHON
+read_command "$@"
+case $command in
+    'pip install' | 'pip sync' | 'pip uninstall' | 'pip list' | 'pip freeze' | 'pip show')
+        number=$#
+        for word; do
+            [ "$word" = --system ] || set -- "$@" "$word"
+        done
+        shift "$number"
+        ;;
 esac
-exec "$real" "$@"
+case $command in
+    'pip install' | 'pip compile')
+        "$real" "$@"
+        code=$?
+        [ "$code" = 0 ] || explain after uv "$@"
+        exit "$code"
+        ;;
+    'pip sync')
+        # It reads no constraints.
+        explain before uv "$@" || exit
+        ;;
+    'pip uninstall') ;;
+    add | sync | run)
+        explain project uv "$@"
+        exec "$real" "$@"
+        ;;
+    *) exec "$real" "$@" ;;
+esac
+"$real" "$@"
+code=$?
+# uv has removed its notes of the image's packages, which stay.
+[ ! -w "${DLIMG_OVERLAY:-/}/pyvenv.cfg" ] || /usr/local/bin/dlimg-overlay "$DLIMG_OVERLAY"
+exit "$code"

@@ -37,9 +37,79 @@ def test_pip_names_the_requirements_that_were_in_the_way() -> None:
     ]
 
 
+def test_pip_names_a_constraint_that_was_in_the_way() -> None:
+    """As pip 26 writes it for `-c`, which it joins with the image's file."""
+    message = """
+The conflict is caused by:
+    The user requested torch
+    The user requested (constraint) torch==2.15.0,==2.9.0
+"""
+    assert list(explain.of_message(message, CONSTRAINTS)) == [("torch", "==2.9.0", "")]
+
+
+@pytest.mark.parametrize(
+    ("message", "refused"),
+    [
+        (
+            "Because you require torch==2.9.0 and torch==2.15.0, we can conclude that",
+            [("torch", "==2.9.0", "")],
+        ),
+        (
+            "As x depends on torchvision>=0.20,<0.21\n   and \x1b[36mtorchvision==0.30.0\x1b[0m.",
+            [("torchvision", ">=0.20,<0.21", "x")],
+        ),
+        ("Because nowhere was not found and you require nowhere and torch==2.15.0, we", []),
+        ("Because you require torch==2.9.0 and torch has no such version, we can conclude", []),
+        ("Because my-torch==1.0 depends on numpy and torch==2.15.0, we can conclude", []),
+    ],
+)
+def test_uv_names_the_requirements_that_were_in_the_way(
+    message: str, refused: list[tuple[str, str, str]]
+) -> None:
+    """As uv 0.13 writes it."""
+    assert list(explain.of_uv_message(message, CONSTRAINTS)) == refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ("sync", 3),
+        ("--quiet sync", 3),
+        ("add torch==2.15.0 other", 2),
+        ("run --no-project python", 0),
+        ("run --no-project --with torch<2 python", 3),
+        ("--directory sub add torch==2.1", 3),
+        ("--project ../elsewhere sync", 0),
+    ],
+)
+def test_a_project_of_uv_is_told_that_it_gets_packages_of_its_own(
+    arguments: str, lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/pyproject.toml").write_text("[project]\nname = 'other'\n")
+    (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["torch==2.1.*"]\n')
+    monkeypatch.chdir(tmp_path / "sub")
+    monkeypatch.delenv("UV_PROJECT_ENVIRONMENT", raising=False)
+    if "--directory" in arguments:
+        monkeypatch.chdir(tmp_path)
+    text = list(explain.project_note(shlex.split(arguments), CONSTRAINTS))
+    assert len(text) == lines
+    if lines:
+        assert f"{tmp_path}/.venv: torch" in text[0]
+        assert text[0].endswith("not the image's torch 2.15.0")
+        assert any("dlimg pick" in line for line in text) == (lines == 3)
+    (tmp_path / ".venv/lib/python3.13/site-packages/torch-2.1.dist-info").mkdir(parents=True)
+    assert list(explain.project_note(shlex.split(arguments), CONSTRAINTS)) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "refused"),
     [
+        ("pip sync requirements.txt", ["torch==2.8.0", "torchvision==0.20"]),
+        ("pip install -r pyproject.toml", ["torch==2.1.*"]),
+        ("pip install -c requirements.txt torch", []),
+        ("pip install --target . numpy", []),
         ("install torch==2.9.0", ["torch==2.9.0"]),
         ("install Torch[opt]<2.10 numpy==1.0", ["torch<2.10"]),
         ("install torch==2.15.0 torch>=2 torch", []),
