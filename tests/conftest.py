@@ -31,17 +31,19 @@ hypothesis.settings.register_profile("default", max_examples=25, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile("default")
 
-# The files that take longest. Processes that share the tests take file by file, in this order.
+# Processes that share the tests take file by file. These build the images that others use: while
+# they wait for the engine, the other processes run tests that need none.
+BUILDING = ("test_workspace_modes.py", "test_build_faults.py")
+# Of the others on an engine, the files that take longest.
 LONGEST = (
     "test_checks.py",
-    "test_build_faults.py",
     "test_image_behaviour.py",
-    "test_confined_sabotage.py",
-    "test_workspace_modes.py",
-    "test_workspace.py",
-    "test_cli.py",
-    "test_replaced_entrypoint.py",
     "test_publishing.py",
+    "test_cli.py",
+    "test_run.py",
+    "test_replaced_entrypoint.py",
+    "test_workspace.py",
+    "test_confined_sabotage.py",
     "test_checks_sabotage.py",
     "test_image_packages.py",
     "test_builders_agree.py",
@@ -59,8 +61,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that all processes end at about the same time."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        order = {name: place for place, name in enumerate(LONGEST)}
-        items.sort(key=lambda item: order.get(item.path.name, len(order)))
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    """The place of a test's file among the files."""
+    name = item.path.name
+    if name in BUILDING:
+        return 0, BUILDING.index(name)
+    if item.path.parent.name != "engine":
+        return 1, 0
+    return 2, LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 def pytest_collection_finish() -> None:

@@ -189,6 +189,7 @@ def stopped(
     return process
 
 
+@pytest.mark.slow
 def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
     """They share all work; maintenance of the store meanwhile breaks nothing."""
     project.ready("shared")
@@ -232,6 +233,7 @@ def test_a_damaged_layer_is_named_and_made_again(
     assert project.built("damaged") == undisturbed
 
 
+@pytest.mark.slow
 def test_another_compression_of_the_same_layers(
     engine: Engine, project: Tiny, undisturbed: str, tmp_path: Path
 ) -> None:

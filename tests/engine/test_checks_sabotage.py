@@ -102,8 +102,10 @@ def test_the_unchanged_image_passes_every_check(
         pytest.param(
             "echo 'import os; os._exit(0)' > /etc/python3.13/sitecustomize.py", id="start"
         ),
-        pytest.param("ln -sf /bin/true $(command -v python)", id="python"),
-        pytest.param("ln -sf /bin/true /usr/bin/timeout", id="timeout"),
+        pytest.param(
+            "ln -sf /bin/true $(command -v python)", marks=pytest.mark.sabotage, id="python"
+        ),
+        pytest.param("ln -sf /bin/true /usr/bin/timeout", marks=pytest.mark.sabotage, id="timeout"),
         pytest.param(
             f"cd {PACKAGES}/jax; {STALE}; echo 'raise SystemExit' > __init__.py", id="jax"
         ),
@@ -177,25 +179,28 @@ NO_DRIVER = "there is no libnvidia-ml.so.1"
     ("environment", "status", "reason"),
     [
         ({}, CheckStatus.NOT_RUN, f"no GPU here: no /dev/nvidia0, and {NO_DRIVER}"),
-        (
+        pytest.param(
             {"LD_LIBRARY_PATH": "/tmp/nvml"},
             CheckStatus.NOT_RUN,
             "no GPU here: no /dev/nvidia0, and libnvidia-ml.so.1 does not load",
+            marks=pytest.mark.sabotage,
         ),
         (
             {"DLIMG_GPU": "expected"},
             CheckStatus.FAILED,
             f"a GPU was handed to this container, but {NO_DRIVER}",
         ),
-        (
+        pytest.param(
             {"DLIMG_GPU": "expected", "CUDA_VISIBLE_DEVICES": "-1"},
             CheckStatus.FAILED,
             f"a GPU was handed to this container, but {NO_DRIVER}",
+            marks=pytest.mark.sabotage,
         ),
-        (
+        pytest.param(
             {"DLIMG_GPU": "expected", "LD_LIBRARY_PATH": "/tmp/nvml"},
             CheckStatus.FAILED,
             "a GPU was handed to this container, but libnvidia-ml.so.1 does not load",
+            marks=pytest.mark.sabotage,
         ),
     ],
     ids=str,

@@ -33,6 +33,7 @@ from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from dlimg.store.systems import SystemLayers
 from tests.support import assembled_image, samples, small_images
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -97,7 +98,7 @@ def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
     return {**layers, image.config_digest: image.config}
 
 
-@pytest.mark.parametrize("compression", ["gzip", "zstd3"])
+@pytest.mark.parametrize("compression", first_values(["zstd3", "gzip"], 1, pytest.mark.slow))
 def test_the_classic_store_loads_an_image(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, compression: str, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from tests.support import real_jax, small_images
 from tests.support.fake_registry import FakeRegistry, running
 from tests.support.image_tree import tree
 from tests.support.one_cell_project import BUILD, REGISTRY, Tiny, tiny
+from tests.support.rows import first_rows, first_values
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +80,7 @@ def runs(engine: Engine, image: str) -> bytes:
     return bytes(engine.sdk.containers.run(image, words, entrypoint="", remove=True))
 
 
-@pytest.mark.parametrize("method", ["zstd", "gzip"])
+@pytest.mark.parametrize("method", first_values(["zstd", "gzip"], 1, pytest.mark.slow))
 def test_an_image_of_each_compression_loads_and_runs(
     engine: Engine, digests: Mapping[str, str], method: str
 ) -> None:
@@ -102,7 +103,10 @@ def test_both_have_the_same_files_and_other_names(
     assert {key[:12] for key in keys} <= {tag.rpartition("-")[2] for tag in tags}
 
 
-@pytest.mark.parametrize(("compression", "method"), [("zstd3", "zstd"), ("gzip", "gzip")])
+@pytest.mark.parametrize(
+    ("compression", "method"),
+    first_rows([("zstd3", "zstd"), ("gzip", "gzip")], 1, pytest.mark.slow),
+)
 def test_buildkit_follows(engine: Engine, base: Base, compression: str, method: str) -> None:
     """The layers of a base in the engine are recompressed, too."""
     plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN echo a > /a\n")
@@ -113,7 +117,7 @@ def test_buildkit_follows(engine: Engine, base: Base, compression: str, method: 
     assert {kind.rpartition(".")[2].removeprefix("tar+") for kind in kinds} == {method}
 
 
-@pytest.mark.parametrize("method", ["zstd", "gzip"])
+@pytest.mark.parametrize("method", first_values(["zstd", "gzip"], 1, pytest.mark.slow))
 def test_a_stock_engine_pulls_from_a_registry_what_was_published(
     engine: Engine, project: Tiny, digests: Mapping[str, str], method: str
 ) -> None:
@@ -183,11 +187,15 @@ def test_an_old_engine_gets_gzip_by_itself_and_one_line_says_so(
 
 @pytest.mark.parametrize(
     "words",
-    [
-        f"build --builder layers --compression zstd {real_jax.CELL}",
-        f"build --builder buildkit --compression zstd:9 {real_jax.CELL}",
-        f"publish {real_jax.CELL} --to 127.0.0.1:9/team",
-    ],
+    first_values(
+        [
+            f"build --builder layers --compression zstd {real_jax.CELL}",
+            f"build --builder buildkit --compression zstd:9 {real_jax.CELL}",
+            f"publish {real_jax.CELL} --to 127.0.0.1:9/team",
+        ],
+        1,
+        pytest.mark.slow,
+    ),
 )
 def test_what_is_stated_or_published_is_refused_on_an_old_engine(
     engine: Engine, project: Tiny, old_engine: Mapping[str, str], words: str

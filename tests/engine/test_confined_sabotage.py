@@ -51,8 +51,6 @@ WITHOUT_ENTRYPOINT = [
         sabotage("rm /etc/dlimg/environment", "/etc/dlimg/environment names no variable"),
         sabotage("rm /usr/local/bin/pip", "`pip` is nothing on /usr/local/bin:"),
     ],
-]
-MORE_WITHOUT_ENTRYPOINT = [
     [
         sabotage(
             "ln -sf /usr/bin/true /usr/local/bin/pip",
@@ -85,22 +83,20 @@ ARBITRARY_UID = [
         sabotage(f"sed -i 's/2.0/1.5/' {SITE}/jax.py", "prints '4.5', not '6.0'"),
     ],
     [sabotage("chmod 700 /home/user/env", "a step of training: it ends with 1")],
-]
-MORE_ARBITRARY_UID = [
     [sabotage(NO_HOME, "a home: it ends with ")],
     [sabotage("chmod 700 /tmp", "Permission denied")],
 ]
 TABLES = {
-    "runtime_without_entrypoint": (WITHOUT_ENTRYPOINT, MORE_WITHOUT_ENTRYPOINT),
-    "runtime_read_only": (READ_ONLY_DISK, []),
-    "runtime_arbitrary_uid": (ARBITRARY_UID, MORE_ARBITRARY_UID),
+    "runtime_without_entrypoint": WITHOUT_ENTRYPOINT,
+    "runtime_read_only": READ_ONLY_DISK,
+    "runtime_arbitrary_uid": ARBITRARY_UID,
 }
 ROWS = [
-    *((name, sabotages) for name, (usual, _) in TABLES.items() for sabotages in usual),
+    *((name, table[0]) for name, table in TABLES.items()),
     *(
         pytest.param(name, sabotages, marks=pytest.mark.sabotage)
-        for name, (_, more) in TABLES.items()
-        for sabotages in more
+        for name, table in TABLES.items()
+        for sabotages in table[1:]
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Frameworks in a container with fewer CPUs than the machine start as few threads."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from dlimg.engine.client import Engine
 from dlimg.host.process import run
 from dlimg.model import BuiltImage
 from tests.support.layout_image import LayoutImage
+from tests.support.rows import first_rows
 
 pytestmark = [
     pytest.mark.engine,
@@ -25,17 +27,22 @@ PYTHON = ("python", "-c", SHOW)
 WITHOUT = ("--entrypoint", "env")
 BARE = ("env", "-i", "/usr/local/bin/python3", "-c", SHOW)
 ONE_CPU = (("--cpus", "1"), ("--cpus", "0.5"), ("--cpuset-cpus", "0"))
-WAYS = [
-    pytest.param((), PYTHON, id="entry point"),
-    pytest.param(WITHOUT, PYTHON, id="no entry point"),
-    pytest.param(WITHOUT, BARE, id="no variables"),
-    pytest.param((), (*("bash", "-c"), f'exec python -c "{SHOW}"'), id="a child of bash"),
-    pytest.param(WITHOUT, ("bash", "-lc", f'exec python -c "{SHOW}"'), id="a login shell"),
+WAYS = {
+    "entry point": ((), PYTHON),
+    "no entry point": (WITHOUT, PYTHON),
+    "no variables": (WITHOUT, BARE),
+    "a child of bash": ((), ("bash", "-c", f'exec python -c "{SHOW}"')),
+    "a login shell": (WITHOUT, ("bash", "-lc", f'exec python -c "{SHOW}"')),
+}
+
+
+LIMITED = [
+    pytest.param(limit, *way, marks=pytest.mark.slow if place % 4 else ())
+    for place, (limit, way) in enumerate(itertools.product(ONE_CPU, WAYS.values()))
 ]
 
 
-@pytest.mark.parametrize("limit", ONE_CPU, ids=" ".join)
-@pytest.mark.parametrize(("options", "command"), WAYS)
+@pytest.mark.parametrize(("limit", "options", "command"), LIMITED, ids=str)
 def test_one_cpu_is_one_thread(
     layout_image: LayoutImage,
     limit: tuple[str, ...],
@@ -46,7 +53,9 @@ def test_one_cpu_is_one_thread(
     assert outcome.stdout.split() == ["1", "1"], outcome.stderr
 
 
-@pytest.mark.parametrize(("options", "command"), WAYS)
+@pytest.mark.parametrize(
+    ("options", "command"), first_rows(WAYS.values(), 2, pytest.mark.slow), ids=WAYS
+)
 def test_without_a_limit_nothing_is_set(
     layout_image: LayoutImage, options: tuple[str, ...], command: tuple[str, ...]
 ) -> None:

@@ -12,6 +12,7 @@ from dlimg.engine.client import Engine
 from dlimg.model import Cell
 from tests.support import layout_image, samples
 from tests.support.layout_image import LayoutImage
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -46,7 +47,7 @@ def _cell(system: str) -> Cell:
     return samples.cell("jax", "0.12.0.1", package="jax", os=system, requirements=requirements)
 
 
-@pytest.mark.parametrize("user", ["1000:100", "12345:0", pytest.param("0", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("user", first_values(["12345:0", "1000:100", "0"], 1, pytest.mark.slow))
 def test_a_venv_gets_a_pip_that_works(image: LayoutImage, user: str) -> None:
     wheel = layout_image.wheel("new", "1.0")
     script = f"base64 -d > /tmp/new-1.0-py3-none-any.whl; {VENV}"
@@ -75,6 +76,6 @@ def test_standard_library_modules_that_debian_splits_off_are_installed(image: La
     assert image.says(f"python -c 'import {modules}; print(1)'") == "1"
 
 
-@pytest.mark.parametrize("user", ["1000:100", "12345:0", "0"])
+@pytest.mark.parametrize("user", first_values(["1000:100", "12345:0", "0"], 1, pytest.mark.slow))
 def test_the_shell_is_bash(image: LayoutImage, user: str) -> None:
     assert image.says("printenv SHELL", "--user", user) == "/bin/bash"

@@ -67,13 +67,37 @@ def judged(outcome: ProcessResult, *words: str) -> None:
 # The folder with the driver that the host mounts, variables, and words of sentence and remedy.
 DRIVERS = [
     pytest.param("whole", {}, [], id="all is well"),
-    pytest.param("no-nvml", {}, [], id="compute alone"),
+    pytest.param("no-nvml", {}, [], id="compute alone", marks=pytest.mark.slow),
     pytest.param("", {}, ["libcuda.so.1 is not", "nvidia-ctk cdi generate"], id="no library"),
-    pytest.param("no-cuda", {}, ["libcuda.so.1 is not", "compute,utility"], id="utility alone"),
+    pytest.param(
+        "no-cuda",
+        {},
+        ["libcuda.so.1 is not", "compute,utility"],
+        id="utility alone",
+        marks=pytest.mark.slow,
+    ),
     pytest.param("broken", {}, ["in part: libnvidia-gone.so.1", "compute,utility"], id="in part"),
-    pytest.param("whole", {"REFUSES": "18"}, ["another version than the kernel's"], id="mixed"),
-    pytest.param("whole", {"REFUSES": "4"}, ["refuses: Insufficient Permissions"], id="refused"),
-    pytest.param("whole", {"DOES": "crash"}, ["crash", "SIGABRT", "restart the host"], id="abort"),
+    pytest.param(
+        "whole",
+        {"REFUSES": "18"},
+        ["another version than the kernel's"],
+        id="mixed",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        "whole",
+        {"REFUSES": "4"},
+        ["refuses: Insufficient Permissions"],
+        id="refused",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        "whole",
+        {"DOES": "crash"},
+        ["crash", "SIGABRT", "restart the host"],
+        id="abort",
+        marks=pytest.mark.slow,
+    ),
     pytest.param("whole", {"DOES": "fault"}, ["crash", "SIGSEGV", "restart the host"], id="crash"),
     pytest.param(
         "whole",
@@ -89,7 +113,13 @@ DRIVERS = [
         id="too old",
     ),
     pytest.param("whole", {"GPUS": "none"}, ["580.65.06 shows no GPU", "--gpus all"], id="no GPU"),
-    pytest.param("whole", {"FAULT": "15"}, ["GPU 0 does not answer: GPU is lost"], id="lost"),
+    pytest.param(
+        "whole",
+        {"FAULT": "15"},
+        ["GPU 0 does not answer: GPU is lost"],
+        id="lost",
+        marks=pytest.mark.slow,
+    ),
     pytest.param(
         "whole", {"GPUS": "Tesla P4:6.1"}, ["sm_61", "sm_75 sm_90", "dlimg pick"], id="no code"
     ),
@@ -125,6 +155,7 @@ SCRIPTS = [
         ("--privileged",),
         ["has an NVIDIA GPU, and no driver of it runs", "580.65.06 or newer on the host"],
         id="no driver",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         f"ln -s libcuda.so.550.54.15 {MULTIARCH}/{CUDA}",
@@ -137,6 +168,7 @@ SCRIPTS = [
         ("--env", "CUDA_VISIBLE_DEVICES=", "--tmpfs", "/data:size=1m"),
         ["the disk of /data has 0 MB left", "mount a larger disk"],
         id="a full disk",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         "for number in $(seq 100); do touch /data/$number; done 2>/dev/null || true",
@@ -159,10 +191,13 @@ def test_a_machine_is_diagnosed(
 NONE = ("--env", "CUDA_VISIBLE_DEVICES=")
 CONTAINERS = [
     pytest.param(ENOUGH, ["neither an NVIDIA GPU nor", "`--gpus all`", "`cpu` tag"], id="no GPU"),
-    pytest.param((*NONE, *ENOUGH), [], id="none wanted"),
+    pytest.param((*NONE, *ENOUGH), [], id="none wanted", marks=pytest.mark.slow),
     pytest.param(NONE, ["shared memory has 64 MB", "--shm-size 8g"], id="shared memory"),
     pytest.param(
-        (*NONE, *ENOUGH, "--pids-limit", "100"), ["may have 100 proc", "--pids-limit"], id="pids"
+        (*NONE, *ENOUGH, "--pids-limit", "100"),
+        ["may have 100 proc", "--pids-limit"],
+        id="pids",
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         (*NONE, *ENOUGH, "--ulimit", "nproc=400"), ["this user may have 400"], id="ulimit"

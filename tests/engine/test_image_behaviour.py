@@ -22,6 +22,7 @@ from dlimg.layer.compress import inflate_zstd
 from dlimg.model import Base, BuildFailure, Flavour
 from tests.support import small_images
 from tests.support.layout_image import LayoutImage, cell, install, make_image, planned, wheel
+from tests.support.rows import first_rows, first_values
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +80,9 @@ def test_every_python_has_the_packages(layout_image: LayoutImage) -> None:
     assert layout_image.says("\n".join(lines)).split() == ["1.17.0"] * len(PYTHONS)
 
 
-@pytest.mark.parametrize("start", ["bash -lc", "env -i bash -lc"])
+@pytest.mark.parametrize(
+    "start", first_values(["env -i bash -lc", "bash -lc"], 1, pytest.mark.slow)
+)
 def test_a_login_shell_finds_everything(devel: LayoutImage, start: str) -> None:
     output = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
     assert output.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
@@ -96,13 +99,13 @@ def test_pip_sees_a_sound_environment(layout_image: LayoutImage) -> None:
     ("options", "folder"),
     [
         ((), "/home/user/env"),
-        (("--user", "0"), "/home/user/env"),
         (("--user", "12345:0"), "/tmp/home-12345/env"),
-        (READ_ONLY, "/tmp/home-1000/env"),
-        (("--env", "DLIMG_OVERLAY=/data/env"), "/data/env"),
         *(
             pytest.param(options, folder, marks=pytest.mark.slow)
             for options, folder in (
+                (("--user", "0"), "/home/user/env"),
+                (READ_ONLY, "/tmp/home-1000/env"),
+                (("--env", "DLIMG_OVERLAY=/data/env"), "/data/env"),
                 (("--user", "12345"), "/tmp/home-12345/env"),
                 (("--user", "12345", *READ_ONLY), "/tmp/home-12345/env"),
                 (("--tmpfs", "/home/user:uid=1000,exec"), "/home/user/env"),
@@ -179,9 +182,11 @@ def test_a_stop_is_quick(layout_image: LayoutImage) -> None:
     ("options", "sentences"),
     [
         ((), 1),
-        (("--env", "DLIMG_QUIET=1"), 0),
         (("--env", "CUDA_VISIBLE_DEVICES="), 0),
-        (("--env", "NVIDIA_VISIBLE_DEVICES=none"), 0),
+        *(
+            pytest.param(("--env", variable), 0, marks=pytest.mark.slow)
+            for variable in ("DLIMG_QUIET=1", "NVIDIA_VISIBLE_DEVICES=none")
+        ),
     ],
     ids=str,
 )
@@ -194,24 +199,25 @@ def test_a_cuda_image_says_that_it_sees_no_gpu(
     assert outcome.stderr.count(SENTENCE) == outcome.stderr.count("--gpus all") == sentences
 
 
+PLATFORMS = [
+    ((), "cpu"),
+    (("--env", "JAX_PLATFORMS=cuda"), "cuda"),
+    ((*DEVICE, *LIBRARY), "None"),
+    ((*DEVICE, "--entrypoint", "env"), "cpu"),
+    (("--env", "DLIMG_QUIET=1"), "cpu"),
+    (("--env", "JAX_PLATFORMS="), "cpu"),
+    (DEVICE, "cpu"),
+    ((*DEVICE, "--volume", "/dev/null:/usr/lib64/libcuda.so.1:ro"), "cpu"),
+    (LIBRARY, "cpu"),
+    ((*DEVICE, *LIBRARY, "--entrypoint", "env"), "None"),
+    (("--entrypoint", "env", "--user", "12345", "--read-only"), "cpu"),
+]
+
+
 @pytest.mark.parametrize(
-    ("options", "platforms"),
-    [
-        ((), "cpu"),
-        (("--env", "DLIMG_QUIET=1"), "cpu"),
-        (("--env", "JAX_PLATFORMS=cuda"), "cuda"),
-        (("--env", "JAX_PLATFORMS="), "cpu"),
-        (DEVICE, "cpu"),
-        ((*DEVICE, "--volume", "/dev/null:/usr/lib64/libcuda.so.1:ro"), "cpu"),
-        (LIBRARY, "cpu"),
-        ((*DEVICE, *LIBRARY), "None"),
-        ((*DEVICE, *LIBRARY, "--entrypoint", "env"), "None"),
-        ((*DEVICE, "--entrypoint", "env"), "cpu"),
-        (("--entrypoint", "env", "--user", "12345", "--read-only"), "cpu"),
-    ],
-    ids=str,
+    ("options", "platforms"), first_rows(PLATFORMS, 4, pytest.mark.slow), ids=str
 )
-@pytest.mark.parametrize("start", ["", "env -i "])
+@pytest.mark.parametrize("start", first_values(["", "env -i "], 1, pytest.mark.slow))
 def test_jax_is_told_where_there_is_no_driver(
     devel: LayoutImage, options: tuple[str, ...], platforms: str, start: str
 ) -> None:

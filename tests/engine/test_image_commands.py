@@ -12,6 +12,7 @@ from dlimg.host.process import ProcessResult, run
 from dlimg.model import BuiltImage
 from tests.support.layout_image import LayoutImage, install, wheel
 from tests.support.made_up_driver import made_up_driver
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -57,7 +58,7 @@ def test_a_sound_image_passes_its_own_checks(
             "packages",
             "is locked, and no version is installed",
         ),
-        (
+        pytest.param(
             (
                 "place=/home/user/env/lib/python3.13/site-packages/jax-0.1.dist-info; "
                 "mkdir -p $place; "
@@ -65,8 +66,14 @@ def test_a_sound_image_passes_its_own_checks(
             ),
             "packages",
             "jax 0.1 of yours takes the place of 0.12.0.1",
+            marks=pytest.mark.slow,
         ),
-        (f"echo 'raise SystemExit(9)' > {LIBRARY}/jax/__init__.py", "framework", "it says nothing"),
+        pytest.param(
+            f"echo 'raise SystemExit(9)' > {LIBRARY}/jax/__init__.py",
+            "framework",
+            "it says nothing",
+            marks=pytest.mark.slow,
+        ),
         (f"rm {LIBRARY}/jaxlib/libjax_common.so", "framework", "libjax_common.so"),
     ],
 )
@@ -114,7 +121,11 @@ def test_an_image_knows_what_its_user_has_installed(layout_image: LayoutImage) -
     assert found["installed"] == {"/home/user/env": ["greeting==1.0"]}
 
 
-@pytest.mark.parametrize("command", [("dlimg-info",), (*BARE, "dlimg-info")], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    first_values([(*BARE, "dlimg-info"), ("dlimg-info",)], 1, pytest.mark.slow),
+    ids=" ".join,
+)
 def test_what_an_image_is_stands_in_its_text(
     layout_image: LayoutImage, command: tuple[str, ...]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.host_container import named_volume
 from tests.support.layout_image import LayoutImage
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -32,7 +33,12 @@ def test_a_folder_of_the_host_leaves_those_above_to_the_user(
 
 
 @pytest.mark.parametrize(
-    "place", [CACHE, "/home/user/.cache", "/home/user/.keras", "/home/user/.cache/torch/hub"]
+    "place",
+    first_values(
+        [CACHE, "/home/user/.cache", "/home/user/.keras", "/home/user/.cache/torch/hub"],
+        1,
+        pytest.mark.slow,
+    ),
 )
 def test_a_named_volume_is_the_users(layout_image: LayoutImage, volume: str, place: str) -> None:
     mount = ("--volume", f"{volume}:{place}")
@@ -40,7 +46,11 @@ def test_a_named_volume_is_the_users(layout_image: LayoutImage, volume: str, pla
     assert layout_image.says(script, *mount) == "user:users"
 
 
-@pytest.mark.parametrize("entry", [(), ("--entrypoint", "env")], ids=["entrypoint", "without"])
+@pytest.mark.parametrize(
+    "entry",
+    first_values([("--entrypoint", "env"), ()], 1, pytest.mark.slow),
+    ids=["without", "entrypoint"],
+)
 def test_another_user_finds_what_is_mounted_below_the_images_home(
     layout_image: LayoutImage, tmp_path: Path, entry: tuple[str, ...]
 ) -> None:

@@ -9,6 +9,7 @@ from dlimg.checks.inputs import lock_json
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
 from tests.support.real_jax import OVERLAY, PACKAGES, judged, opened
+from tests.support.rows import first_values
 from tests.support.sabotage import (
     Sabotage,
     distribution,
@@ -108,7 +109,9 @@ PACKAGE_LISTS = {
 }
 
 
-@pytest.mark.parametrize("sabotages", PACKAGE_LISTS.values(), ids=PACKAGE_LISTS)
+@pytest.mark.parametrize(
+    "sabotages", first_values(PACKAGE_LISTS.values(), 4, pytest.mark.sabotage), ids=PACKAGE_LISTS
+)
 def test_packages_that_the_lock_does_not_name_fail(
     sabotages: list[Sabotage], engine: Engine, jax_image: BuiltImage
 ) -> None:

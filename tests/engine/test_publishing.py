@@ -38,6 +38,7 @@ from dlimg.store.keys import Layer
 from dlimg.store.store import Store
 from tests.support import samples, small_images
 from tests.support.image_folders import files_in
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -223,7 +224,10 @@ def test_publishing_twice_changes_nothing(engine: Engine, registry: str, built: 
 
 
 @pytest.mark.parametrize(
-    "statuses", [(), (CheckStatus.FAILED,), (CheckStatus.PASSED, CheckStatus.FAILED)]
+    "statuses",
+    first_values(
+        [(CheckStatus.PASSED, CheckStatus.FAILED), (), (CheckStatus.FAILED,)], 1, pytest.mark.slow
+    ),
 )
 def test_a_failed_or_untested_image_reaches_no_registry(
     engine: Engine, registry: str, built: BuiltImage, statuses: tuple[CheckStatus, ...]
@@ -381,7 +385,7 @@ def manifest_of(registry: str, built: BuiltImage, digest: str) -> Mapping[str, A
     return result.content
 
 
-@pytest.mark.parametrize("part", ["layer", "config"])
+@pytest.mark.parametrize("part", first_values(["layer", "config"], 1, pytest.mark.slow))
 def test_a_lost_blob_is_sent_again(
     engine: Engine, registry: str, built: BuiltImage, part: str
 ) -> None:

@@ -19,6 +19,7 @@ from dlimg.engine.client import Engine
 from dlimg.host.process import run_checked
 from dlimg.model import Base
 from tests.support.layout_image import LayoutImage, cell, install, make_image, wheel
+from tests.support.rows import first_rows, first_values
 
 pytestmark = pytest.mark.engine
 
@@ -48,10 +49,10 @@ USERS = [
 ]
 PIPS = ("python -m pip", "python -I -m pip", "/opt/env/bin/python -m pip")
 WAYS = [
-    *((options, folder, "pip", BARE[1:]) for options, folder in USERS),
+    (*USERS[1], "python -I -m pip", BARE[-2:]),
+    (*USERS[4], "python -m pip", BARE[-2:]),
+    *((options, folder, "pip", BARE[1:]) for options, folder in reversed(USERS)),
     *((*USERS[3], pip, BARE[-2:]) for pip in PIPS),
-]
-MORE_WAYS = [
     *((options, folder, "python -m pip", BARE[-2:]) for options, folder in USERS),
     *((*USERS[3], pip, BARE[1:]) for pip in PIPS),
 ]
@@ -59,7 +60,7 @@ MORE_WAYS = [
 
 @pytest.mark.parametrize(
     ("options", "folder", "pip", "start"),
-    [*WAYS, *(pytest.param(*way, marks=pytest.mark.slow) for way in MORE_WAYS)],
+    first_rows(WAYS, 3, pytest.mark.slow),
     ids=str,
 )
 def test_any_user_may_install(
@@ -87,7 +88,10 @@ def test_pip_ends_where_no_environment_can_be_made(layout_image: LayoutImage) ->
     assert says(layout_image, script, "--user", "12345", *no_command).splitlines()[-1] == "0"
 
 
-@pytest.mark.parametrize("command", ["pip --version", "python -m pip --version"])
+@pytest.mark.parametrize(
+    "command",
+    first_values(["pip --version", "python -m pip --version"], 1, pytest.mark.slow),
+)
 def test_pip_starts_where_nothing_can_be_written(layout_image: LayoutImage, command: str) -> None:
     options = ("--read-only", "--user", "12345")
     assert "from /opt/env/lib/python3.13" in layout_image.says(f"timeout 60 {command}", *options)
@@ -108,9 +112,11 @@ def test_pythons_that_start_at_once_share_one_environment(layout_image: LayoutIm
 @pytest.mark.parametrize(
     "command",
     [
-        "pip install",
-        "env -i /usr/local/bin/pip install",
         "PIP_CONFIG_FILE=/tmp/own python -I -m pip install",
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in ("pip install", "env -i /usr/local/bin/pip install")
+        ),
     ],
 )
 def test_pip_cannot_replace_the_framework(layout_image: LayoutImage, command: str) -> None:
@@ -145,7 +151,11 @@ def test_what_root_has_installed_can_be_upgraded(layout_image: LayoutImage) -> N
         layout_image.docker("rmi", "--force", f"{name}:latest")
 
 
-@pytest.mark.parametrize("options", [(), OWN_HOME, ("--user", "12345")], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    first_values([("--user", "12345"), (), OWN_HOME], 1, pytest.mark.slow),
+    ids=str,
+)
 def test_uv_knows_what_the_image_holds(layout_image: LayoutImage, options: tuple[str, ...]) -> None:
     uv = ("--volume", f"{find_uv_bin()}:/usr/local/bin/uv:ro")
     script = """\
@@ -283,8 +293,8 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
     ("kind", "user"),
     [
         ("openssh", "user"),
-        ("openssh-without-pam", "user"),
-        ("dropbear", "root"),
+        pytest.param("openssh-without-pam", "user", marks=pytest.mark.slow),
+        pytest.param("dropbear", "root", marks=pytest.mark.slow),
         pytest.param("openssh", "root", marks=pytest.mark.slow),
         pytest.param("openssh-without-pam", "root", marks=pytest.mark.slow),
         pytest.param("dropbear", "user", marks=pytest.mark.slow),

@@ -174,6 +174,7 @@ def test_ctrl_c_gives_the_command_time_and_a_second_one_kills_it(folder: Folder)
     assert process.returncode == 137
 
 
+@pytest.mark.slow
 def test_a_python_without_a_handler_ends_at_sigterm(folder: Folder) -> None:
     ended = folder.run("-d", command=("python", "-c", "import time; time.sleep(300)"))
     assert ended.stdout == f"{folder.name}:1\n"
@@ -238,6 +239,7 @@ def test_files_outside_of_the_output_are_named_and_can_be_fetched(
     assert folder.dlimg("ps", "--format", "json").stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_clean_run_is_removed_and_its_output_stays(folder: Folder) -> None:
     folder.shell("echo 1 >/output/x")
     removed = folder.dlimg("rm", "--ended")
@@ -261,6 +263,7 @@ def test_a_secret_is_nowhere_but_in_the_runs_memory(folder: Folder, engine: Engi
     assert folder.dlimg("logs", folder.name).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_secret_of_a_running_run_is_masked_without_the_variable(folder: Folder) -> None:
     folder.variables["MY_TOKEN"] = "s3cret-value"  # noqa: S105 - made up
     script = 'echo "$MY_TOKEN"; sleep 300'
@@ -380,6 +383,7 @@ def test_data_that_changed_during_a_run_is_named(folder: Folder, tmp_path: Path)
     assert f"data changed during the run: d ({data})" in log
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_write_one_output(folder: Folder, tmp_path: Path) -> None:
     output = str(tmp_path / "results")
     assert folder.shell("sleep 300", "-d", "--output", output).returncode == 0
@@ -465,6 +469,7 @@ def test_a_projects_packages_are_locked_and_added_once(folder: Folder, engine: E
         engine.sdk.images.remove(image, force=True)
 
 
+@pytest.mark.slow
 def test_a_project_goes_up_and_down(folder: Folder) -> None:
     (folder.path / "dlimg.yaml").write_text(
         f"name: {folder.name}\nenv: {folder.image}\ngpu: auto\n"
@@ -536,6 +541,7 @@ def in_terminal(folder: Folder, words: Sequence[str], typed: str) -> str:
     return output.decode()
 
 
+@pytest.mark.slow
 def test_a_stop_gives_a_program_in_a_line_for_the_shell_time(folder: Folder) -> None:
     (folder.path / "save.py").write_text(
         "import signal, sys, time\n"

@@ -84,6 +84,7 @@ def test_a_second_run_changes_nothing(bare: Maker) -> None:
     assert (vm.files(), vm.log()) == (files, log)
 
 
+@pytest.mark.slow
 def test_a_command_that_has_ended_is_not_started_again(bare: Maker) -> None:
     vm = bare(T4)
     vm.reboot()
@@ -96,6 +97,7 @@ def test_a_command_that_has_ended_is_not_started_again(bare: Maker) -> None:
     assert vm.log() == log
 
 
+@pytest.mark.slow
 def test_a_driver_that_does_not_start_is_no_reason_for_a_second_reboot(bare: Maker) -> None:
     vm = bare(T4)
     vm.execute(SCRIPT)
@@ -105,6 +107,7 @@ def test_a_driver_that_does_not_start_is_no_reason_for_a_second_reboot(bare: Mak
     assert vm.log().count("systemctl reboot") == 1
 
 
+@pytest.mark.slow
 def test_a_docker_that_is_still_starting_at_boot_is_waited_for(bare: Maker) -> None:
     vm = bare()
     vm.execute(NOTEBOOK_SCRIPT)
@@ -155,6 +158,7 @@ def test_a_notebook_is_on_loopback_and_the_tunnel_is_told_at_each_login(bare: Ma
     assert vm.log()[-1] == "docker start dlimg-mnist"
 
 
+@pytest.mark.slow
 def test_a_distribution_with_an_old_docker_gets_dockers_own(bare: Maker) -> None:
     vm = bare()
     (vm.folder / "candidate").write_text("docker.io:\n  Candidate: 20.10.24+dfsg1-1+deb12u1\n")
@@ -173,6 +177,7 @@ def test_an_image_that_cannot_be_pulled_is_told(bare: Maker) -> None:
     assert f"sudo docker pull {NOTEBOOK.spec.image}" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_another_distribution_is_told(bare: Maker) -> None:
     vm = bare()
     vm.execute("rm /etc/os-release; printf 'ID=fedora\\nPRETTY_NAME=Fedora\\n' >/etc/os-release")
@@ -181,6 +186,7 @@ def test_another_distribution_is_told(bare: Maker) -> None:
     assert "this is Fedora" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_a_name_with_other_letters_is_a_folder(bare: Maker) -> None:
     vm = bare()
     spec = replace(NOTEBOOK.spec, variables={"A": 'it\'s "$x" 你好\nline'})

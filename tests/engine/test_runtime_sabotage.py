@@ -153,6 +153,7 @@ FILES: dict[str, list[list[Sabotage]]] = {
         [sabotage(f"rm {SITE}/jax.py", "No module named 'jax'")],
         [sabotage("rm /usr/local/bin/python3", "does not run: ")],
         [sabotage(f"echo 'import time; time.sleep(300)' > {SITE}/jax.py", "takes more than 1 s")],
+        [sabotage(f"echo 'import nothing_here' > {SITE}/jax.py", "No module named 'nothing_here'")],
     ],
     "runtime_entrypoint": [
         [
@@ -167,13 +168,6 @@ FILES: dict[str, list[list[Sabotage]]] = {
         ],
         [sabotage(f"sed -i '/export HOME=/d' {ENTRY}", "with HOME=/ the home is '/tmp")],
         [sabotage(f"rm {ENTRY}", "ends with 127, not")],
-    ],
-}
-MORE_FILES: dict[str, list[list[Sabotage]]] = {
-    "runtime_start": [
-        [sabotage(f"echo 'import nothing_here' > {SITE}/jax.py", "No module named 'nothing_here'")],
-    ],
-    "runtime_entrypoint": [
         [sabotage(f"sed -i 's/^exec .*/\"$@\"/' {ENTRY}", "prints 'dlimg-entrypoin\\n' and ends")],
         [sabotage(f"sed -i 's/^exec .*/exec $*/' {ENTRY}", "`sh -c exit 7` prints")],
         [sabotage(f"sed -i 's/^set -u/echo hello/' {ENTRY}", "prints 'hello\\n'")],
@@ -181,11 +175,11 @@ MORE_FILES: dict[str, list[list[Sabotage]]] = {
     ],
 }
 ROWS = [
-    *((name, sabotages) for name, table in FILES.items() for sabotages in table),
+    *((name, table[0]) for name, table in FILES.items()),
     *(
         pytest.param(name, sabotages, marks=pytest.mark.sabotage)
-        for name, table in MORE_FILES.items()
-        for sabotages in table
+        for name, table in FILES.items()
+        for sabotages in table[1:]
     ),
 ]
 
@@ -213,10 +207,11 @@ def test_an_image_that_is_spoilt_fails(
             {"TZ": "CET-1CEST", "HOME": "/"},
             ["time is not UTC: TZ is CET-1CEST", "HOME is no home: /"],
         ),
-        (
+        pytest.param(
             "runtime_user",
             {"TZ": "Europe/London", "HOME": "/nowhere"},
             ["time is not UTC: TZ is Europe/London", "/nowhere cannot be written to"],
+            marks=pytest.mark.sabotage,
         ),
     ],
 )
@@ -291,8 +286,8 @@ def test_root_finds_nothing_in_the_unchanged_image(layout_image: LayoutImage) ->
     ("user", "reason"),
     [
         ("0", "this runs as root; this runs in root's group; this has capabilities"),
-        ("4321:100", "the user 4321 has no name"),
-        ("1000:0", "this runs in root's group"),
+        pytest.param("4321:100", "the user 4321 has no name", marks=pytest.mark.sabotage),
+        pytest.param("1000:0", "this runs in root's group", marks=pytest.mark.sabotage),
     ],
 )
 def test_another_user_than_the_default_one_fails(
@@ -314,4 +309,3 @@ def test_without_a_cell_nothing_passes(layout_image: LayoutImage) -> None:
 
 def test_every_runtime_check_has_a_sabotage_here() -> None:
     assert set(FILES) == set(CHECKS)
-    assert set(MORE_FILES) <= set(FILES)

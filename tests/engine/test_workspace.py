@@ -16,6 +16,7 @@ from docker.models.containers import Container
 from dlimg.engine.client import Engine
 from dlimg.render.image_config import NOTEBOOK_PORT
 from tests.engine.test_cli import dlimg
+from tests.support.rows import first_rows, first_values
 
 pytestmark = pytest.mark.engine
 
@@ -90,7 +91,7 @@ def test_its_kernel_is_the_image_s_python(address: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("jupyter", "notebook"), pytest.param(("jupyter", "server"), marks=pytest.mark.slow)],
+    first_values([("jupyter", "notebook"), (), ("jupyter", "server")], 1, pytest.mark.slow),
 )
 def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
     command: tuple[str, ...], engine: Engine, digest: str
@@ -112,6 +113,7 @@ def test_every_server_is_heard_from_outside_on_the_port_that_is_named(
             assert ended.exit_code == 0, ended.output.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_of_a_notebook_is_bash(engine: Engine, digest: str) -> None:
     port = f"{NOTEBOOK_PORT}/tcp"
     options: dict[str, Any] = {"ports": {port: ("127.0.0.1", None)}, "user": "12345:0"}
@@ -130,10 +132,8 @@ def test_a_terminal_of_a_notebook_is_bash(engine: Engine, digest: str) -> None:
 
 # How a container is started, and whether a Jupyter runs in it that is asked.
 STARTS: list[tuple[str, dict[str, Any]]] = [
-    ("", {}),
     ("", {"user": "12345:0"}),
-]
-MORE_STARTS: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
     ("jupyter lab --ServerApp.base_url=/some/where/", {}),
     ("", {"environment": {"JUPYTER_PORT": "9999"}}),
     ("jupyter server --ServerApp.sock=/tmp/socket", {}),
@@ -147,7 +147,7 @@ MORE_STARTS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [*STARTS, *(pytest.param(*start, marks=pytest.mark.slow) for start in MORE_STARTS)],
+    first_rows(STARTS, 1, pytest.mark.slow),
     ids=str,
 )
 def test_a_jupyter_is_healthy_until_it_does_not_answer(
@@ -177,12 +177,16 @@ done 2>/dev/null; true"""
 
 @pytest.mark.parametrize(
     ("command", "options"),
-    [
-        (("sleep", "1000"), {}),
-        (("python", "-c", "import time; time.sleep(1000)"), {}),
-        (("sh", "-c", "jupyter --version; sleep 1000"), {}),
-        (("jupyter", "lab"), {"entrypoint": ["sh", "-c", "sleep 1000"]}),
-    ],
+    first_rows(
+        [
+            (("sh", "-c", "jupyter --version; sleep 1000"), {}),
+            (("sleep", "1000"), {}),
+            (("python", "-c", "import time; time.sleep(1000)"), {}),
+            (("jupyter", "lab"), {"entrypoint": ["sh", "-c", "sleep 1000"]}),
+        ],
+        1,
+        pytest.mark.slow,
+    ),
     ids=str,
 )
 def test_another_command_is_healthy(
@@ -216,6 +220,7 @@ def health(container: Container, is_it: Callable[[str], bool]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_the_health_check_is_cheap(engine: Engine, digest: str) -> None:
     with running(engine, digest) as container:
         began = time.monotonic()

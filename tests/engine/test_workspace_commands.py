@@ -9,6 +9,7 @@ import pytest
 from uv import find_uv_bin
 
 from tests.support.layout_image import LayoutImage, install, wheel
+from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
 
@@ -16,7 +17,7 @@ UV = ("--volume", f"{find_uv_bin()}:/usr/local/bin/uv:ro")
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp:exec")
 
 
-@pytest.mark.parametrize("mode", ["jupyter", "ssh", "both"])
+@pytest.mark.parametrize("mode", first_values(["jupyter", "ssh", "both"], 1, pytest.mark.slow))
 def test_a_flavour_without_servers_says_so(layout_image: LayoutImage, mode: str) -> None:
     done = layout_image.run(mode)
     assert done.returncode == 2
@@ -52,7 +53,9 @@ ls -A ~/envs
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("--user", "12345:0"), pytest.param(READ_ONLY, marks=pytest.mark.slow)], ids=str
+    "options",
+    first_values([("--user", "12345:0"), (), READ_ONLY], 1, pytest.mark.slow),
+    ids=str,
 )
 def test_a_reset_leaves_what_the_tag_has_and_nothing_of_the_user_s_is_lost(
     layout_image: LayoutImage, options: tuple[str, ...]

@@ -15,6 +15,7 @@ import requests
 from dlimg.engine.client import Engine
 from dlimg.host.process import ProcessResult, run, run_checked
 from tests.engine.test_cli import dlimg
+from tests.support.rows import first_rows
 
 pytestmark = pytest.mark.engine
 
@@ -220,7 +221,10 @@ def test_only_the_ports_of_the_modes_are_open(both: Running) -> None:
     assert both.inside("dlimg-healthcheck") == "Jupyter answers with 200"
 
 
-@pytest.mark.parametrize(("command", "ports"), [("sleep 60", set()), ("ssh", {2222})])
+@pytest.mark.parametrize(
+    ("command", "ports"),
+    first_rows([("ssh", {2222}), ("sleep 60", set())], 1, pytest.mark.slow),
+)
 def test_a_mode_opens_no_other_port(
     command: str, ports: set[int], engine: Engine, digest: str, key: Path
 ) -> None:
@@ -345,7 +349,11 @@ def test_root_s_sshd_serves_root_and_the_user_with_keys_that_stay(
     ("options", "sentence"),
     [
         (("--env", "PUBLIC_KEY="), "ssh needs a public key, and takes no passwords"),
-        (("--user", "12345:0"), "sshd knows no user with the number 12345"),
+        pytest.param(
+            ("--user", "12345:0"),
+            "sshd knows no user with the number 12345",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ("--env", "PUBLIC_KEY=~/.ssh/id.pub"),
             "PUBLIC_KEY holds no public key",
