@@ -188,6 +188,7 @@ def test_the_explanation_has_what_happens_an_image_and_how_to_insist(
     assert list(explain.explanation([], CONSTRAINTS, command)) == []
 
 
+@pytest.mark.slow
 def test_real_pip_is_explained_at_its_end(tmp_path: Path) -> None:
     """By a pip that reads the constraints, and no network: the hook's part of its start."""
     (tmp_path / "constraints.txt").write_text("six==1.17.0\n")

@@ -164,7 +164,7 @@ def test_a_missing_or_wrong_login(
 
 def test_a_slow_index_is_waited_for(tmp_path: Path, default: PackageIndexServer) -> None:
     own = project(tmp_path, default)
-    with package_index(ROUTED, delay=1) as named:
+    with package_index(ROUTED, delay=0.3) as named:
         own.route(named.url)
         own.lock()
     assert hashes(own)["torchlike"][1] == "cpu-index"
