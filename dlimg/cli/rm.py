@@ -89,7 +89,8 @@ def _remove(
     if paths and not options.force:
         for line in outside_lines(record, paths):
             context.log(line)
-        message = f"{record.run} is kept: it wrote {len(paths)} files that are nowhere else"
+        amount = "a file that is" if len(paths) == 1 else f"{len(paths)} files that are"
+        message = f"{record.run} is kept: it wrote {amount} nowhere else"
         return [Problem(message=message, hint="fetch them, then `dlimg rm --force`")]
     bring_back(record, engine, context)
     remove_container(record.container, engine)

@@ -67,11 +67,12 @@ def choose_image(wish: ImageWish, matrix: str, context: Context) -> ImageChoice:
 
 
 def _pick_context(matrix: str, context: Context) -> PickContext:
-    chosen = matrix or (MATRIX if Path(MATRIX).exists() else str(shipped_root() / MATRIX))
-    pick_context = read_pick_context(chosen, datetime.now(tz=UTC).date())
-    if pick_context.project.is_shipped:
-        return replace(pick_context, registry=read_user_config(context).registry)
-    return pick_context
+    chosen = matrix or (MATRIX if Path(MATRIX).exists() else "")
+    today = datetime.now(tz=UTC).date()
+    if chosen:
+        return read_pick_context(chosen, today)
+    pick_context = read_pick_context(str(shipped_root() / MATRIX), today)
+    return replace(pick_context, registry=read_user_config(context).registry)
 
 
 def _cell_named(text: str, pick_context: PickContext) -> Cell | None:

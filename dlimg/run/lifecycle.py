@@ -29,6 +29,8 @@ _NO_RESULTS: Final = re.compile(
     r"|.*/__pycache__(/|$)|.*\.pyc$|/tmp/(torchinductor_|tmp|\.|pip-|dlimg-|matplotlib-)"
     r"|/var/(cache|lib/apt|log)(/|$)"
 )
+# Where a container with a GPU gets the driver's files: each leaves an empty one behind.
+_DRIVER_FOLDERS: Final = re.compile(r"/(usr/(bin|lib|lib64|share)|bin|lib|lib64|etc)/")
 
 
 def running_engine(context: Context) -> Engine:
@@ -136,7 +138,10 @@ def files_outside(record: RunRecord, engine: Engine) -> tuple[str, ...]:
     mounted = [str(mount["Destination"]) for mount in attributes.get("Mounts") or ()]
     changes: Any = engine.sdk.api.diff(record.container) or ()
     paths = [row["Path"] for row in changes if row["Kind"] in _ADDED_OR_CHANGED]
-    return results_outside(paths, mounted)
+    results = results_outside(paths, mounted)
+    if not record.gpu:
+        return results
+    return tuple(path for path in results if not _DRIVER_FOLDERS.match(path))
 
 
 def results_outside(paths: Sequence[str], mounted: Sequence[str]) -> tuple[str, ...]:

@@ -119,3 +119,16 @@ def test_modes_take_the_flavour_workspace(tmp_path: Path) -> None:
     assert choose("jax", tmp_path, mode="jupyter").cell.endswith("-workspace")
     with pytest.raises(BadInput, match="needs the flavour workspace, which rapids lacks"):
         choose("rapids", tmp_path, mode="jupyter")
+
+
+def test_a_folder_without_a_matrix_takes_images_of_the_users_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    context = Context.of({"HOME": str(tmp_path), "DLIMG_REGISTRY": "ghcr.io/me"}, print)
+    wish = ImageWish(
+        env="jax", mode="command", gpu=False, machine=None, architecture="amd64", folder=tmp_path
+    )
+    names = choose_image(wish, "", context).names
+    assert names[0].startswith("ghcr.io/me/jax:0.12.0.1-cpu-")
+    assert not any(name.startswith("ghcr.io") for name in choose_image(wish, MATRIX, context).names)

@@ -110,6 +110,19 @@ def test_folders_of_changed_files_are_left_out() -> None:
     assert lifecycle.results_outside(paths, []) == ("/models-old", "/models/a/b")
 
 
+def test_files_of_a_gpus_driver_are_no_results_of_a_run(
+    record: RunRecord, context: Context
+) -> None:
+    api = run_engine.FakeApi()
+    api.set_state("c1", "exited")
+    driver = ("/usr/bin/nvidia-smi", "/usr/lib/x86_64-linux-gnu/libcuda.so.580.95.05")
+    api.changes = [{"Path": path, "Kind": 1} for path in ("/usr/bin", *driver, "/model.pt")]
+    engine = run_engine.engine(api, context)
+    gpu = replace(record, gpu="nvidia.com/gpu=all")
+    assert lifecycle.files_outside(gpu, engine) == ("/model.pt",)
+    assert set(lifecycle.files_outside(replace(record, gpu=""), engine)) > set(driver)
+
+
 def test_the_digest_of_code_changes_with_any_file_but_the_skipped(
     tmp_path: Path, context: Context
 ) -> None:

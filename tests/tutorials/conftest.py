@@ -1,0 +1,123 @@
+"""The surroundings of the tutorials' readers; docs/tutorials/README.md says what they replace."""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlimg.engine.client import Engine
+from dlimg.pipeline.images import current_images
+from dlimg.pipeline.project import read_project
+from dlimg.render.naming import repository_name, tag
+from dlimg.run.model import RUN_LABEL
+from tests.engine.conftest import base, engine, jax_image, turn
+from tests.engine.test_cli import dlimg
+from tests.support.made_up_gpu import MadeUpGpu, made_up_gpu
+from tests.support.tutorial import ROOT, Reader, page_of
+
+__all__ = ("base", "engine", "jax_image", "turn")
+
+RUNTIME = "jax-0.12.0.1-cpu-py3.13-debian13"
+WORKSPACE = f"{RUNTIME}-workspace"
+# The images of a GPU machine, which are gigabytes: in their place is the CPU image.
+IMAGES = {
+    RUNTIME: (
+        RUNTIME,
+        "jax-0.12.0.1-cuda13.2-py3.13-debian13",
+        "jax-0.12.0.1-cuda12.9-cudnn9.10-py3.13-debian13",
+    ),
+    WORKSPACE: (WORKSPACE, "jax-0.12.0.1-cuda13.2-py3.13-debian13-workspace"),
+}
+HOME = "tutorial-home"
+
+
+def image_name(registry: str, name: str) -> str:
+    """The name that `dlimg run` looks for: of a cell's image at a registry."""
+    project = read_project(str(ROOT / "matrix.yaml"))
+    cells = [cell for cell in project.resolution.cells if cell.id == name]
+    (image,) = current_images(project, cells)
+    return f"{repository_name(registry, image.cell)}:{tag(image.cell, image.lock)}"
+
+
+def built(name: str) -> str:
+    """The digest of a cell's image, built where it is not there yet."""
+    ended = dlimg("build", name, "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    (line,) = json.loads(ended.stdout)
+    return str(line["digest"])
+
+
+@pytest.fixture(scope="session")
+def registry(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -> Iterator[str]:
+    """A registry's name under which the engine has images for the CPU and, as if, for GPUs."""
+    registry = f"tutorial-{secrets.token_hex(4)}"
+    with turn():
+        digests = {name: built(name) for name in IMAGES}
+    names = []
+    for built_cell, cells in IMAGES.items():
+        image = engine.sdk.images.get(digests[built_cell])
+        for cell in cells:
+            names.append(image_name(registry, cell))
+            image.tag(*names[-1].rsplit(":", 1))
+    yield registry
+    for name in names:
+        engine.sdk.images.remove(name)
+
+
+@pytest.fixture
+def gpu(engine: Engine, tmp_path: Path) -> Iterator[MadeUpGpu]:
+    with made_up_gpu(engine, tmp_path) as gpu:
+        yield gpu
+
+
+@pytest.fixture
+def variables(tmp_path: Path, registry: str) -> dict[str, str]:
+    """The variables of a reader with an empty home, in which `dlimg` is a command."""
+    home, programs = tmp_path / HOME, tmp_path / "programs"
+    for folder in (home, programs):
+        folder.mkdir()
+    command = programs / "dlimg"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dlimg "$@"\n')
+    command.chmod(0o755)
+    passed = ("SSL_CERT_FILE", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "LANG", "DOCKER_HOST")
+    return {
+        **{name: os.environ[name] for name in passed if name in os.environ},
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(home),
+        "DLIMG_REGISTRY": registry,
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+        "COLUMNS": "160",
+    }
+
+
+@pytest.fixture
+def reader(
+    engine: Engine, variables: Mapping[str, str], gpu: MadeUpGpu, request: pytest.FixtureRequest
+) -> Iterator[Reader]:
+    """Somebody at a machine with a GPU and an engine; their runs and data are gone afterwards."""
+    home = Path(variables["HOME"])
+    page = page_of(request.path.name)
+    remove_runs(engine, f"/{HOME}")  # of tests that were killed
+    reader = Reader(folder=home, variables={**variables, **gpu.variables})
+    try:
+        yield reader
+    finally:
+        remove_runs(engine, str(home))
+        for name in page.data_names:
+            reader.execute(f"dlimg data rm {name}")
+
+
+def remove_runs(engine: Engine, folder: str) -> None:
+    """Remove the runs of folders in this one."""
+    api: Any = engine.sdk.api
+    for row in api.containers(all=True, filters={"label": RUN_LABEL}):
+        if folder in row["Labels"].get("io.dlimg.run.folder", ""):
+            api.remove_container(row["Id"], force=True, v=True)
