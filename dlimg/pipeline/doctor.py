@@ -11,8 +11,9 @@ from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
 from dlimg.model import OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
+from dlimg.run.machine_packages import PackageSources
 from dlimg.run.machine_probe import SCRIPT, MachineProbe, parse_probe
-from dlimg.run.machine_setup import PackageSources, SetupPlan, SetupStep, setup_plan
+from dlimg.run.machine_setup import SetupPlan, SetupStep, setup_plan
 from dlimg.run.model import ImageChoice, RunRequest
 
 SOURCES: Final = "DLIMG_NVIDIA_SOURCES"
@@ -52,9 +53,8 @@ def examine(target: DoctorRequest, context: Context) -> DoctorReport:
     now = (began + time.time()) / 2
     need = _need(target, probe, first, context)
     answers = findings(probe, replace(need, registry=registry, now=now))
-    return DoctorReport(
-        probe=probe, findings=answers, plan=setup_plan(probe, answers, sources(context))
-    )
+    plan = setup_plan(probe, answers, sources(context), floor=need.floor)
+    return DoctorReport(probe=probe, findings=answers, plan=plan)
 
 
 def _need(

@@ -6,37 +6,25 @@ later plan, so the same command goes on after a reboot.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
 from dlimg.run.doctor import DoctorFinding
+from dlimg.run.machine_packages import (
+    ARCHITECTURES,
+    DOCKER_PACKAGES,
+    KNOWN,
+    SYSTEMS,
+    TURING,
+    MachineSystem,
+    PackageSources,
+    contrib_lines,
+    docker_lines,
+    driver_branch,
+    driver_lines,
+    driver_package,
+    install_lines,
+    toolkit_lines,
+)
 from dlimg.run.machine_probe import MachineProbe
-
-# Where a `cuda-keyring` and the toolkit come from; tests set another one on loopback.
-NVIDIA_DRIVERS: Final = "https://developer.download.nvidia.com/compute/cuda/repos"
-NVIDIA_TOOLKIT: Final = "https://nvidia.github.io/libnvidia-container"
-# The last driver branch for GPUs before Turing; for Turing and later the open modules are right.
-BRANCH: Final = "580"
-_TURING: Final = 0x1E00
-_SYSTEMS: Final = {
-    ("debian", "12"): "debian12",
-    ("debian", "13"): "debian13",
-    ("ubuntu", "22.04"): "ubuntu2204",
-    ("ubuntu", "24.04"): "ubuntu2404",
-    ("ubuntu", "26.04"): "ubuntu2604",
-}
-_ARCHITECTURES: Final = {"x86_64": "x86_64", "aarch64": "sbsa"}
-_DEBIAN_ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
-_LISTS: Final = "/etc/apt/sources.list.d"
-# Its docker.io is of version 20.10.
-_OLD_DOCKER: Final = frozenset({("debian", "12")})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackageSources:
-    """The addresses of package sources."""
-
-    drivers: str = NVIDIA_DRIVERS
-    toolkit: str = NVIDIA_TOOLKIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,24 +45,28 @@ class SetupPlan:
 
 
 def setup_plan(
-    probe: MachineProbe, findings: tuple[DoctorFinding, ...], sources: PackageSources
+    probe: MachineProbe,
+    findings: tuple[DoctorFinding, ...],
+    sources: PackageSources,
+    *,
+    floor: str = "",
 ) -> SetupPlan:
-    """Return what mends the findings that an installation mends."""
-    system = _SYSTEMS.get((probe.os, probe.os_version))
+    """Return what mends the findings that an installation mends; `floor` is the least driver."""
+    system = SYSTEMS.get((probe.os, probe.os_version))
     failed = {finding.check for finding in findings if finding.state == "failed"}
     wanted = failed & {"engine", "driver", "container toolkit", "CDI file", "GPU in containers"}
     if not wanted:
         return SetupPlan(reboot=_reboot(probe))
-    if system is None or probe.arch not in _ARCHITECTURES:
-        known = "Debian 12, 13 and Ubuntu 22.04, 24.04, 26.04 on x86_64 and aarch64"
-        return SetupPlan(obstacle=f"the lines are known for {known}")
+    if system is None or probe.arch not in ARCHITECTURES:
+        return SetupPlan(obstacle=f"the lines are known for {KNOWN}")
     steps = []
     if "engine" in failed and not probe.has_docker:
-        steps.append(_engine_step(probe))
+        steps.append(_engine_step(probe, system))
     if "driver" in failed and not probe.installed and not probe.module:
-        steps.append(_driver_step(probe, system, sources))
+        steps.append(_driver_step(probe, system, sources, floor))
     if "container toolkit" in failed:
-        steps.append(_toolkit_step(probe, sources))
+        lines = toolkit_lines(sources)
+        steps.append(SetupStep(name="NVIDIA's container toolkit", lines=lines))
     steps += _settings(probe, failed)
     return SetupPlan(steps=tuple(steps), reboot=_reboot(probe))
 
@@ -89,67 +81,39 @@ def _reboot(probe: MachineProbe) -> str:
     return ""
 
 
-def _engine_step(probe: MachineProbe) -> SetupStep:
-    name = "the container engine"
-    if (probe.os, probe.os_version) not in _OLD_DOCKER:
-        lines = ("apt-get update", "apt-get install -y docker.io docker-buildx rsync")
-        if probe.os == "debian":
-            lines = ("apt-get update", "apt-get install -y docker.io docker-cli rsync")
-        return SetupStep(name=name, lines=lines)
-    source, key = "https://download.docker.com/linux/debian", "/usr/share/keyrings/docker.asc"
-    return SetupStep(
-        name=name,
-        lines=(
-            "apt-get update",
-            "apt-get install -y ca-certificates curl rsync",
-            f"curl -fsSL {source}/gpg -o {key}",
-            f'echo "deb [signed-by={key}] {source} bookworm stable" >{_LISTS}/docker.list',
-            "apt-get update",
-            "apt-get install -y docker-ce docker-ce-cli containerd.io docker-buildx-plugin",
-        ),
+def _engine_step(probe: MachineProbe, system: MachineSystem) -> SetupStep:
+    if system.old_docker:
+        lines = docker_lines(probe.os, system.codename)
+    else:
+        lines = install_lines(DOCKER_PACKAGES[probe.os])
+    return SetupStep(name="the container engine", lines=lines)
+
+
+def _driver_step(
+    probe: MachineProbe, system: MachineSystem, sources: PackageSources, floor: str
+) -> SetupStep:
+    is_open = _is_turing(probe)
+    branch = driver_branch(floor, is_open=is_open)
+    lines = driver_lines(
+        sources,
+        folder=system.folder,
+        architecture=ARCHITECTURES[probe.arch],
+        branch=str(branch),
+        package=driver_package(is_open=is_open),
     )
-
-
-def _driver_step(probe: MachineProbe, system: str, sources: PackageSources) -> SetupStep:
-    folder = f"{sources.drivers}/{system}/{_ARCHITECTURES[probe.arch]}"
-    keyring = "cuda-keyring_1.1-1_all.deb"
-    package = f"nvidia-open-{BRANCH}" if _is_turing(probe) else f"cuda-drivers-{BRANCH}"
+    contrib = contrib_lines(system.codename) if probe.os == "debian" else ()
     return SetupStep(
-        name=f"NVIDIA's driver, branch {BRANCH}",
-        lines=(
-            "apt-get update",
-            "apt-get install -y ca-certificates curl",
-            f"curl -fsSL {folder}/{keyring} -o /tmp/{keyring}",
-            f"dpkg -i /tmp/{keyring}",
-            "apt-get update",
-            f'apt-get install -y "linux-headers-$(uname -r)" {package}',
-            "modprobe nvidia || true",
-        ),
+        name=f"NVIDIA's driver, branch {branch}",
+        lines=(*contrib, *lines, "modprobe nvidia || true"),
     )
 
 
 def _is_turing(probe: MachineProbe) -> bool:
     """Return whether all GPUs are Turing or later, by their PCI device numbers."""
     try:
-        return bool(probe.pci) and all(int(device, 16) >= _TURING for device in probe.pci)
+        return bool(probe.pci) and all(int(device, 16) >= TURING for device in probe.pci)
     except ValueError:
         return False
-
-
-def _toolkit_step(probe: MachineProbe, sources: PackageSources) -> SetupStep:
-    key = "/usr/share/keyrings/nvidia-container-toolkit.asc"
-    folder = f"{sources.toolkit}/stable/deb/{_DEBIAN_ARCHITECTURES[probe.arch]}"
-    return SetupStep(
-        name="NVIDIA's container toolkit",
-        lines=(
-            "apt-get update",
-            "apt-get install -y ca-certificates curl",
-            f"curl -fsSL {sources.toolkit}/gpgkey -o {key}",
-            f'echo "deb [signed-by={key}] {folder} /" >{_LISTS}/nvidia-container-toolkit.list',
-            "apt-get update",
-            "apt-get install -y nvidia-container-toolkit",
-        ),
-    )
 
 
 def _settings(probe: MachineProbe, failed: set[str]) -> Iterator[SetupStep]:

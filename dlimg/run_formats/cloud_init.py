@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from dlimg.run.machine_setup import BRANCH
+from dlimg.run.machine_packages import driver_branch
 from dlimg.run.model import Mount
 from dlimg.run_formats.engines import docker_options, joined_lines
 from dlimg.run_formats.model import PrintedRun, refuse
@@ -61,7 +61,7 @@ def vm_script(run: PrintedRun) -> str:
         "image": run.spec.image,
         "gpu": "yes" if run.spec.gpu else "no",
         "floor": run.driver,
-        "branch": str(_branch(run.driver)),
+        "branch": str(driver_branch(run.driver, is_open=True)),
         "owner": run.spec.user or "1000:1000",
         "folders": " ".join(folders),
         "secrets": " ".join(run.secrets),
@@ -120,9 +120,3 @@ def _tunnel(run: PrintedRun) -> str:
         for port in run.spec.ports
     ]
     return " ".join(("ssh -N", *forwards, "USER@VM")) if forwards else "ssh USER@VM"
-
-
-def _branch(driver: str) -> int:
-    """Return the driver's branch to install: at least the floor's."""
-    major = driver.partition(".")[0]
-    return max(int(BRANCH), int(major)) if major.isdecimal() else int(BRANCH)

@@ -1,16 +1,28 @@
 """The script that sets a bare Debian or Ubuntu machine up for a run. Pure.
 
 Each step looks first and does only what is missing, so that it goes on after a reboot, and a
-second run changes nothing. Sources: docs.nvidia.com/datacenter/tesla/driver-installation-guide,
-docs.nvidia.com/datacenter/cloud-native/container-toolkit, docs.docker.com/engine/install.
+second run changes nothing.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from dlimg.run.machine_setup import NVIDIA_DRIVERS, NVIDIA_TOOLKIT
-
-# The first Docker that reads layers in zstd.
-DOCKER: Final = "23"
+from dlimg.run.machine_packages import (
+    DOCKER_PACKAGES,
+    DPKG_ARCHITECTURES,
+    KNOWN,
+    LAST_CLOSED_BRANCH,
+    OLDEST_DOCKER,
+    SYSTEMS,
+    TURING,
+    PackageSources,
+    contrib_lines,
+    docker_lines,
+    driver_lines,
+    driver_package,
+    install_lines,
+    toolkit_lines,
+)
 
 # `$name`, `$image`, `$gpu`, `$floor`, `$branch`, `$owner`, `$folders`, `$secrets`, `$is_server`,
 # `$tunnel` and the function `start_container` come before it.
@@ -37,15 +49,6 @@ fail() {
     exit 1
 }
 
-updated=
-update() { [ -n "$updated" ] || { apt-get -o DPkg::Lock::Timeout=600 update; updated=yes; }; }
-install_packages() {
-    update
-    say "installing $*"
-    apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends "$@"
-}
-add_source() { printf '%s\n' "$2" >"/etc/apt/sources.list.d/$1.list"; updated=; }
-
 # Prints the device number of the first NVIDIA GPU.
 gpu_device() {
     for device in /sys/bus/pci/devices/*; do
@@ -60,23 +63,24 @@ running_driver() {
     printf '%s\n' "$versions" | head -n 1
 }
 
-# NVIDIA's open kernel modules are for Turing (0x1e00) and newer, and the only ones for Blackwell.
+# NVIDIA's open kernel modules are for Turing and newer, and the only ones for Blackwell.
 install_driver() {
-    kind=cuda-drivers
-    [ $(($1)) -lt $((0x1e00)) ] || kind=nvidia-open
-    case $(dpkg --print-architecture) in amd64) arch=x86_64 ;; *) arch=sbsa ;; esac
-    repository=@DRIVERS@
+    package=@OPEN@
+    [ $(($1)) -ge $((@TURING@)) ] || { package=@CLOSED@; branch=@LAST_CLOSED@; }
     system=$ID$(echo "$VERSION_ID" | tr -d .)
-    install_packages ca-certificates curl "linux-headers-$(uname -r)"
-    curl -fsSL -o /tmp/cuda-keyring.deb "$repository/$system/$arch/cuda-keyring_1.1-1_all.deb" ||
-        fail "NVIDIA has no packages for $PRETTY_NAME" "take a newer Debian or Ubuntu"
-    dpkg --install /tmp/cuda-keyring.deb
-    rm /tmp/cuda-keyring.deb
-    [ "$ID" != debian ] ||
-        add_source dlimg-contrib "deb http://deb.debian.org/debian $VERSION_CODENAME contrib"
-    updated=
-    install_packages "nvidia-driver-pinning-$branch"
-    install_packages "$kind"
+    case $system in
+        @SYSTEMS@) ;;
+        *) fail "NVIDIA has no packages for $PRETTY_NAME" "take one of: @KNOWN@" ;;
+    esac
+    case $(dpkg --print-architecture) in
+@ARCHITECTURES@
+        *) fail "NVIDIA has no packages for $(uname -m)" "take one of: @KNOWN@" ;;
+    esac
+    say "installing NVIDIA's driver, branch $branch"
+    if [ "$ID" = debian ]; then
+        @CONTRIB@
+    fi
+    @DRIVER@
 }
 
 reboot_once() {
@@ -103,20 +107,17 @@ check_gpu() {
 }
 
 install_docker() {
-    update
+    say "installing Docker"
+    apt-get -o DPkg::Lock::Timeout=600 update
     version=$(apt-cache policy docker.io | sed -n 's/^ *Candidate: //p')
-    if [ -n "$version" ] && dpkg --compare-versions "$version" ge @DOCKER@; then
-        install_packages ca-certificates docker.io
-        # In Debian 13 the client is a package of its own.
-        command -v docker >/dev/null || install_packages docker-cli
-        return
+    if [ -n "$version" ] && dpkg --compare-versions "$version" ge @OLDEST_DOCKER@; then
+        case $ID in
+@DOCKER_PACKAGES@
+        esac
+        @DOCKER_OF_DISTRIBUTION@
+    else
+        @DOCKER_OF_DOCKER@
     fi
-    install_packages ca-certificates curl
-    key=/usr/share/keyrings/docker.asc
-    repository=https://download.docker.com/linux/$ID
-    curl -fsSL -o $key "$repository/gpg"
-    add_source docker "deb [signed-by=$key] $repository $VERSION_CODENAME stable"
-    install_packages docker-ce docker-ce-cli containerd.io
 }
 
 wait_for_docker() {
@@ -129,11 +130,8 @@ wait_for_docker() {
 }
 
 install_toolkit() {
-    install_packages ca-certificates curl
-    key=/usr/share/keyrings/nvidia-container-toolkit.asc
-    curl -fsSL -o $key @TOOLKIT@/gpgkey
-    add_source nvidia-container-toolkit "deb [signed-by=$key] @TOOLKIT@/stable/deb/\$(ARCH) /"
-    install_packages nvidia-container-toolkit
+    say "installing NVIDIA's container toolkit"
+    @TOOLKIT@
 }
 
 make_folders() {
@@ -203,12 +201,44 @@ else
         "  rsync -a USER@VM:/srv/dlimg/$name/output/ output/"
 fi
 """
-_PLACES: Final = {"@DOCKER@": DOCKER, "@DRIVERS@": NVIDIA_DRIVERS, "@TOOLKIT@": NVIDIA_TOOLKIT}
 
 
 def steps() -> str:
-    """Return the steps with versions and addresses."""
+    """Return the steps with packages and their sources."""
     text = _STEPS
-    for place, value in _PLACES.items():
+    for place, value in _places().items():
         text = text.replace(place, value)
     return text
+
+
+def _places() -> Mapping[str, str]:
+    sources = PackageSources()
+    driver = driver_lines(
+        sources, folder="$system", architecture="$arch", branch="$branch", package="$package"
+    )
+    return {
+        "@OPEN@": driver_package(is_open=True),
+        "@CLOSED@": driver_package(is_open=False),
+        "@TURING@": hex(TURING),
+        "@LAST_CLOSED@": str(LAST_CLOSED_BRANCH),
+        "@SYSTEMS@": " | ".join(system.folder for system in SYSTEMS.values()),
+        "@KNOWN@": KNOWN,
+        "@ARCHITECTURES@": _cases("arch", DPKG_ARCHITECTURES, indent=8),
+        "@CONTRIB@": _indented(contrib_lines("$VERSION_CODENAME"), indent=8),
+        "@DRIVER@": _indented(driver, indent=4),
+        "@OLDEST_DOCKER@": OLDEST_DOCKER,
+        "@DOCKER_PACKAGES@": _cases("packages", DOCKER_PACKAGES, indent=12),
+        "@DOCKER_OF_DISTRIBUTION@": _indented(install_lines("$packages"), indent=8),
+        "@DOCKER_OF_DOCKER@": _indented(docker_lines("$ID", "$VERSION_CODENAME"), indent=8),
+        "@TOOLKIT@": _indented(toolkit_lines(sources), indent=4),
+    }
+
+
+def _indented(lines: Iterable[str], *, indent: int) -> str:
+    return f"\n{' ' * indent}".join(lines)
+
+
+def _cases(variable: str, values: Mapping[str, str], *, indent: int) -> str:
+    """Return branches of a `case` that set a variable."""
+    lines = (f"{' ' * indent}{name}) {variable}='{value}' ;;" for name, value in values.items())
+    return "\n".join(lines)

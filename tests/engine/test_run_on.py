@@ -383,7 +383,10 @@ def test_a_machine_without_docker_is_named_with_its_remedy(
         assert "dlimg doctor --on vm" in ended.stderr
         doctor = laptop.dlimg("doctor", "--on", "vm", "--cpu", "--fix", **bare.variables)
         assert doctor.returncode == 1
-        assert "apt-get install -y docker.io docker-cli rsync" in doctor.stdout
+        assert (
+            "install -y --no-install-recommends docker.io docker-cli docker-buildx rsync"
+            in doctor.stdout
+        )
 
 
 def test_a_full_disk_there_is_named(

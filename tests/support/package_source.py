@@ -51,7 +51,7 @@ class SignedSource:
 
     def add(self, place: str, name: str, files: Mapping[str, str], version: str = "1.1-1") -> Path:
         """Build a package and put it into a sub-folder."""
-        tree = self.folder / "build" / name
+        tree = self.folder / "build" / f"{name}-{version}"
         for path, text in files.items():
             file = tree / path.lstrip("/")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,11 @@ def _fill(source: SignedSource, drivers: str) -> None:
         drivers, "cuda-keyring", {key: source.key, "/etc/apt/sources.list.d/cuda.list": line}
     )
     source.add(drivers, f"linux-headers-{os.uname().release}", {"/usr/src/stand-in": "headers\n"})
-    source.add(drivers, "nvidia-open-580", {"/usr/bin/nvidia-smi": SMI})
+    pin = "Package: nvidia-open\nPin: version 580.*\nPin-Priority: 1000\n"
+    source.add(drivers, "nvidia-driver-pinning-580", {"/etc/apt/preferences.d/nvidia": pin})
+    # Without the pin, apt would take the newer branch.
+    source.add(drivers, "nvidia-open", {"/usr/bin/nvidia-smi": SMI}, version=f"{DRIVER}-1")
+    source.add(drivers, "nvidia-open", {"/usr/bin/nvidia-smi": "exit 9\n"}, version="610.1.1-1")
     source.sign(drivers)
     toolkit = "toolkit/stable/deb/amd64"
     source.add(toolkit, "nvidia-container-toolkit", {"/usr/bin/nvidia-ctk": CTK})

@@ -8,8 +8,10 @@ import pytest
 
 from dlimg.model import DetectedGpu
 from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
+from dlimg.run.machine_packages import DOCKER_PACKAGES, SYSTEMS, PackageSources
 from dlimg.run.machine_probe import MachineProbe, parse_probe
-from dlimg.run.machine_setup import PackageSources, setup_plan
+from dlimg.run.machine_setup import setup_plan
+from dlimg.run_formats.vm_script import steps
 
 GIB = 2**30
 GOOD = MachineProbe(
@@ -190,12 +192,57 @@ def test_the_plan_after_the_driver_goes_on_with_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("device", "package"),
-    [("0x1bb3", "cuda-drivers-580"), ("0x1eb8", "nvidia-open-580"), ("0x2901", "nvidia-open-580")],
+    [("0x1bb3", "cuda-drivers"), ("0x1eb8", "nvidia-open"), ("0x2901", "nvidia-open")],
 )
 def test_a_gpu_before_turing_gets_the_closed_modules(device: str, package: str) -> None:
     probe = replace(GOOD, **BARE, pci=(device,))
     plan = setup_plan(probe, findings(probe, NEED), PackageSources())
-    assert f'apt-get install -y "linux-headers-$(uname -r)" {package}' in plan.steps[0].lines
+    installed = [line.rpartition(" ")[2] for line in plan.steps[0].lines if " install " in line]
+    assert installed == ["curl", "nvidia-driver-pinning-580", package]
+
+
+@pytest.mark.parametrize(
+    ("device", "branch"),
+    [("0x1bb3", "580"), ("0x1eb8", "595")],
+)
+def test_the_branch_is_that_of_the_driver_floor_where_the_gpu_has_it(
+    device: str, branch: str
+) -> None:
+    probe = replace(GOOD, **BARE, pci=(device,))
+    plan = setup_plan(probe, findings(probe, NEED), PackageSources(), floor="595.45.04")
+    assert plan.steps[0].name == f"NVIDIA's driver, branch {branch}"
+
+
+@pytest.mark.parametrize(("system", "has_contrib"), [("debian", True), ("ubuntu", False)])
+def test_debian_needs_its_component_contrib(system: str, *, has_contrib: bool) -> None:
+    version = {"debian": "13", "ubuntu": "24.04"}[system]
+    probe = replace(GOOD, **BARE, os=system, os_version=version)
+    plan = setup_plan(probe, findings(probe, NEED), PackageSources())
+    assert any(" contrib" in line for line in plan.steps[0].lines) == has_contrib
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_plan_and_the_script_of_a_vm_install_the_same(system: tuple[str, str]) -> None:
+    """Literal values in the plan are variables in the script."""
+    name, version = system
+    values = {
+        "$system": SYSTEMS[system].folder,
+        "$arch": "x86_64",
+        "$branch": "580",
+        "$packages": DOCKER_PACKAGES[name],
+        "$package": "nvidia-open",
+        "$ID": name,
+        "$VERSION_CODENAME": SYSTEMS[system].codename,
+    }
+    script = steps()
+    for variable, value in values.items():
+        script = script.replace(variable, value)
+    probe = replace(GOOD, **BARE, os=name, os_version=version, has_docker=False, docker_version={})
+    plan = setup_plan(probe, findings(probe, NEED), PackageSources())
+    lines = {line.strip() for line in script.splitlines()}
+    planned = [line for step in plan.steps[:3] for line in step.lines]
+    assert planned[-1].endswith("nvidia-container-toolkit")
+    assert [line for line in planned if line not in lines] == ["modprobe nvidia || true"]
 
 
 def test_an_unknown_system_gets_findings_and_no_plan() -> None:
