@@ -34,7 +34,7 @@ _READ_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageWish:
-    """What an image is chosen by: the user's words, the GPU, and the folder's imports.
+    """The criteria of an image: the user's words, the GPU, and the folder's imports.
 
     `gpu` is true for a container with GPUs, `machine` the GPUs that are known, or None.
     `architecture` is the engine's in OCI's words.

@@ -85,7 +85,7 @@ echo "$folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFacts:
-    """What a run needs to know of its machine: ids of the user, home, GPUs."""
+    """A machine as a run sees it: ids of the user, home, GPUs."""
 
     user: str
     home: str

@@ -51,7 +51,7 @@ OUTPUT_FOLDER: Final = "output"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunParts:
-    """What a specification is made of: image and why, data, GPUs, secrets and mode."""
+    """The parts of a specification: image and why, data, GPUs, secrets and mode."""
 
     image: LocatedImage
     reason: str

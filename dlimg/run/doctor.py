@@ -34,7 +34,7 @@ class DoctorFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineNeed:
-    """What the chosen image needs: its name, driver floor with source, and bytes to pull.
+    """The chosen image's needs: its name, driver floor with source, and bytes to pull.
 
     `wants_gpu` is false for the CPU. `on` is the option that names the machine in remedies.
     `now` is this machine's time.

@@ -1,4 +1,4 @@
-"""What a machine says of itself in one go: a script of the POSIX shell, and its answers parsed.
+"""The probe of a machine: one script of the POSIX shell, and its answers parsed.
 
 The script needs no root, changes nothing, and works where most of what it asks is missing.
 """

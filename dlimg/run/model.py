@@ -58,7 +58,7 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectLayer:
-    """What a project adds to an image: packages of PyPI and the distribution, lines for a shell."""
+    """A project's additions to an image: packages of PyPI and the distribution, lines for a shell."""
 
     packages: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ NO_LAYER: Final = ProjectLayer()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What the user asks for; empty fields are decided by dlimg.
+    """The user's request; empty fields are decided by dlimg.
 
     `env` is a framework with or without a version, a tag or a cell. `variables` are set in the
     container, `secrets` are names of variables of this machine.
@@ -191,7 +191,7 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """What is kept of a run; times are in UTC as ISO 8601 texts, `exit_code` None until its end.
+    """The stored record of a run; times are ISO 8601 texts in UTC, `exit_code` is None until its end.
 
     `host` is the address of its engine, `base` its folder on another machine, below the home.
     `remarks` are what the end brought up: out of memory, a full disk, changed data.

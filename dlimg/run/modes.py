@@ -21,7 +21,7 @@ _SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeSetup:
-    """What a mode adds to a run: ports, variables, and values that are sent like secrets."""
+    """A mode's additions to a run: ports, variables, and values that are sent like secrets."""
 
     ports: tuple[PortMapping, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)

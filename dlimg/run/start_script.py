@@ -66,7 +66,7 @@ RECEIVE: Final = f"umask 077; cat >{MEMORY}/new && mv {MEMORY}/new {MEMORY}/secr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """What a container waits for; `gpus` are names of locks with numbers in the container."""
+    """The conditions of a start; `gpus` are names of locks with numbers in the container."""
 
     run: str
     secrets: bool = False
