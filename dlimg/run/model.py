@@ -58,7 +58,7 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectLayer:
-    """A project's additions to an image: packages of PyPI and the distribution, lines for a shell."""
+    """A project's additions to an image: packages of PyPI and apt, lines for a shell."""
 
     packages: tuple[str, ...] = ()
     apt: tuple[str, ...] = ()
@@ -191,7 +191,7 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """The stored record of a run; times are ISO 8601 texts in UTC, `exit_code` is None until its end.
+    """The record of a run; times are ISO 8601 texts in UTC, `exit_code` is None until its end.
 
     `host` is the address of its engine, `base` its folder on another machine, below the home.
     `remarks` are what the end brought up: out of memory, a full disk, changed data.
