@@ -10,17 +10,17 @@ import io
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
 import docker
 
 from dlimg.context import Context, Log
 from dlimg.engine.client import Engine, check_engine
 from dlimg.errors import NetworkFailure, NoEngine
-from dlimg.host.pipes import PipeReader
+from dlimg.host.pipes import PipeReader, feed
 from dlimg.host.process import ProcessResult, open_pipe
 from dlimg.host.ssh import SSH_FAILED, SshHost, connect, connection_failure
 
@@ -91,7 +91,7 @@ class SshApi:
     def wait(self, container: str) -> Mapping[str, int]:
         return {"StatusCode": int(self._docker("wait", container))}
 
-    def remove_container(self, container: str, *, v: bool, force: bool) -> None:
+    def remove_container(self, container: str, *, v: bool = False, force: bool = False) -> None:
         options = (*(("--volumes",) if v else ()), *(("--force",) if force else ()))
         self._docker("rm", *options, container)
 
@@ -145,6 +145,31 @@ class SshApi:
         names = self._docker("volume", "ls", "--quiet", *arguments).split()
         rows = json.loads(self._docker("volume", "inspect", "--", *names)) if names else []
         return {"Volumes": rows}
+
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        self._docker("volume", "create", *_pairs("--label", labels), "--", name)
+
+    def remove_volume(self, name: str, *, force: bool = False) -> None:
+        self._docker("volume", "rm", *(["--force"] if force else []), "--", name)
+
+    def import_image_from_data(self, data: bytes, *, repository: str, tag: str) -> None:
+        self._feed([data], "import", "-", f"{repository}:{tag}")
+
+    def put_archive(self, container: str, path: str, data: Iterable[bytes]) -> None:
+        """Unpack a tar into a container."""
+        self._feed(data, "cp", "-", f"{container}:{path}")
+
+    def _feed(self, blocks: Iterable[bytes], *arguments: str) -> None:
+        """Run a `docker` command that reads these blocks."""
+
+        def write(pipe: IO[bytes]) -> None:
+            for block in blocks:
+                pipe.write(block)
+
+        argv = self.host.argv([*self.host.docker, *arguments])
+        outcome = feed(argv, write, env=self.host.environment)
+        if outcome.returncode != 0:
+            raise self._error(outcome)
 
     def diff(self, container: str) -> list[Mapping[str, Any]]:
         kinds = {"C": 0, "A": 1, "D": 2}
@@ -326,20 +351,20 @@ def create_words(options: Mapping[str, Any]) -> tuple[str, ...]:
     arguments = [
         *_option("--name", options.get("name")),
         *_option("--user", options.get("user")),
-        *_option("--workdir", options["working_dir"]),
-        *_option("--stop-timeout", options["stop_timeout"]),
+        *_option("--workdir", options.get("working_dir")),
+        *_option("--stop-timeout", options.get("stop_timeout")),
         *_option("--entrypoint", entrypoint[0] if entrypoint else None),
-        *(["--tty"] if options["tty"] else []),
-        *(["--interactive"] if options["stdin_open"] else []),
-        *_pairs("--env", options["environment"]),
-        *_pairs("--label", options["labels"]),
-        *(["--init"] if host["init"] else []),
-        *_option("--shm-size", host["shm_size"]),
+        *(["--tty"] if options.get("tty") else []),
+        *(["--interactive"] if options.get("stdin_open") else []),
+        *_pairs("--env", options.get("environment") or {}),
+        *_pairs("--label", options.get("labels") or {}),
+        *(["--init"] if host.get("init") else []),
+        *_option("--shm-size", host.get("shm_size")),
         *_option("--runtime", host.get("runtime")),
     ]
     for mount in host["mounts"]:
         arguments += ["--mount", _mount_text(mount)]
-    for container, bindings in host["port_bindings"].items():
+    for container, bindings in (host.get("port_bindings") or {}).items():
         for address, port in bindings:
             arguments += ["--publish", f"{_in_brackets(address)}:{port or ''}:{container}"]
     for request in host.get("device_requests") or ():

@@ -104,7 +104,8 @@ def _fill(volume: str, path: Path, engine: Engine) -> None:
 def _send(volume: str, path: Path, api: Any) -> None:  # noqa: ANN401 - the SDK's own
     mount = docker.types.Mount(DATA, volume, type="volume")
     host_config = api.create_host_config(mounts=[mount])
-    container = api.create_container(_EMPTY_IMAGE, ["none"], host_config=host_config)["Id"]
+    created = api.create_container(image=_EMPTY_IMAGE, command=["none"], host_config=host_config)
+    container = created["Id"]
     try:
         with contextlib.closing(packed(path)) as blocks:
             api.put_archive(container, DATA, blocks)
@@ -150,14 +151,17 @@ def used_by(data: StoredData, engine: Engine, context: Context) -> tuple[str, ..
     return tuple(sorted(runs.get(number, number[:12]) for number in containers))
 
 
-def remove(name: str, engine: Engine, context: Context) -> None:
-    """Remove stored data. Raises BadInput for unknown data, Negative for used data."""
+def remove(name: str, engine: Engine, context: Context, *, on: str = "") -> None:
+    """Remove stored data. Raises BadInput for unknown data, Negative for used data.
+
+    `on` is the option that names the engine's machine in remedies.
+    """
     data = find_data(name, engine)
     if data is None:
         hint = nearest(name, {stored.name for stored in stored_data(engine)})
         raise BadInput(f"there is no stored data {name!r}", hint=hint)
     runs = used_by(data, engine, context)
     if runs:
-        hint = f"`dlimg rm {' '.join(runs)}` first"
+        hint = f"`dlimg rm{on} {' '.join(runs)}` first"
         raise Negative(f"{name} is used by {', '.join(runs)}", hint=hint)
     engine.sdk.api.remove_volume(data.volume)

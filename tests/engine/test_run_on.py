@@ -402,6 +402,50 @@ def test_a_full_disk_there_is_named(
     assert "Traceback" not in ended.stderr
 
 
+def test_data_stored_on_another_machine_is_there_for_its_runs(laptop: Laptop) -> None:
+    name = f"digits-{laptop.name}"
+    source = laptop.path / "big data"
+    (source / "train").mkdir(parents=True)
+    (source / "train/你好 $1.txt").write_text("learn this")
+    add = ("data", "add", "--on", "vm", name, str(source))
+    added = laptop.dlimg(*add)
+    assert added.returncode == 0, added.stderr
+    assert f"`dlimg run --on vm --data {name}` has it at /data/{name}" in added.stderr
+    again = laptop.dlimg(*add)
+    assert again.returncode == 2
+    assert f"`dlimg data rm --on vm {name}` first" in again.stderr
+    script = f"cat /data/{name}/train/*; echo; cat /{name}/train/*; touch /data/{name}/new"
+    ended = laptop.shell(script, "--data", name)
+    assert ended.stdout == "learn this\nlearn this", ended.stderr
+    assert "Read-only file system" in ended.stderr
+    used = laptop.dlimg("data", "rm", "--on", "vm", name)
+    assert used.returncode == 1
+    assert f"{name} is used by {laptop.name}:1" in used.stderr
+    assert laptop.dlimg("rm", f"{laptop.name}:1").returncode == 0
+    assert name in stored_there(laptop)
+    assert laptop.dlimg("data", "rm", "--on", "vm", name).returncode == 0
+    assert name not in stored_there(laptop)
+    missing = laptop.shell("true", "--data", name)
+    assert missing.returncode == 2
+    assert f"there is no data {name}" in missing.stderr
+
+
+def test_data_that_another_machine_does_not_take_leaves_nothing_there(laptop: Laptop) -> None:
+    name = f"gone-{laptop.name}"
+    refused = laptop.dlimg("data", "add", "--on", "vm", name, str(laptop.path / "nothing"))
+    assert refused.returncode == 2
+    assert name not in stored_there(laptop)
+    nowhere = laptop.dlimg("data", "ls", "--on", "nowhere.invalid")
+    assert nowhere.returncode == 5, nowhere.stderr
+    assert "nowhere.invalid" in nowhere.stderr
+
+
+def stored_there(laptop: Laptop) -> set[str]:
+    listed = laptop.dlimg("data", "ls", "--on", "vm", "--format", "json")
+    assert listed.returncode == 0, listed.stderr
+    return {row["name"] for row in json.loads(listed.stdout)}
+
+
 def test_driver_and_toolkit_are_installed_from_signed_sources_where_asked(
     engine: Engine, image: str, tmp_path: Path, laptop: Laptop
 ) -> None:

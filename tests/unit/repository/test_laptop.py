@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[3]
 MISSING = ("fcntl", "grp", "pwd", "resource", "termios")
 COMMANDS = [
     "attach",
+    "data",
     "doctor",
     "down",
     "exec",
