@@ -157,31 +157,43 @@ def test_an_image_with_kubeflows_user_passes_all_checks(jovyan: Project) -> None
     assert line["digest"] == jovyan.digest
 
 
-def runpod_options(key: SshKey, volume: str) -> tuple[str, ...]:
+class Login(NamedTuple):
+    """Who logs in by ssh on RunPod, and the container's port for it."""
+
+    user: str
+    port: int
+
+
+USER, SUPERUSER = Login("user", 2222), Login("root", 22)
+
+
+def runpod_options(key: SshKey, volume: str, login: Login) -> tuple[str, ...]:
     return (
         *("--env", f"PUBLIC_KEY={key.public}", "--env", f"JUPYTER_PASSWORD={TOKEN}"),
         *("--env", "RUNPOD_POD_ID=pod", "--volume", f"{volume}:/workspace"),
-        *(*PUBLISHED, "--publish", "127.0.0.1::2222"),
+        *(*PUBLISHED, "--publish", f"127.0.0.1::{login.port}"),
     )
 
 
-def faults_on_runpod(engine: Engine, image: str, key: SshKey) -> list[str]:
+def faults_on_runpod(engine: Engine, image: str, key: SshKey, login: Login = USER) -> list[str]:
     """Start it with `both` as the container's start command, then with another command."""
     with named_volume(engine) as volume:
-        options = runpod_options(key, volume)
+        options = runpod_options(key, volume, login)
         with started(engine, image, "both", options=options) as container:
             served = [
                 status(container, 8888, f"/api/status{token}") for token in (f"?token={TOKEN}", "")
             ]
             faults = [] if served == [200, 403] else [f"Jupyter answers with {served}"]
             try:
-                port = container.port(2222)
+                port = container.port(login.port)
             except IndexError:
                 return [*faults, f"the container has ended: {container.log()[-500:]}"]
-            faults += session_faults(partial(ssh, port, key, "user"))
-            seen = ssh(port, key, "user", "printf %s $RUNPOD_POD_ID; ls -d /workspace")
-            if seen.stdout != "pod/workspace\n":
+            faults += session_faults(partial(ssh, port, key, login.user))
+            seen = ssh(port, key, login.user, "whoami; printf %s $RUNPOD_POD_ID; ls -d /workspace")
+            if seen.stdout != f"{login.user}\npod/workspace\n":
                 faults.append(f"by ssh, variables or the volume are not there: {seen.stdout}")
+            if login == SUPERUSER and ssh(port, key, "root", "touch /workspace/made").returncode:
+                faults.append("root cannot write to the volume")
         with started(engine, image, "bash", "-c", "sleep 600", options=options) as container:
             faults += session_faults(container.sh)
     return faults
@@ -200,6 +212,15 @@ def test_runpod_notices(engine: Engine, workspace: str, key: SshKey) -> None:
     with spoilt(engine, workspace, "RUN rm /usr/sbin/sshd") as image:
         faults = faults_on_runpod(engine, image, key)
     assert any(fault.startswith("the container has ended") for fault in faults), faults
+
+
+def test_runpod_as_root(engine: Engine, workspace: str, key: SshKey) -> None:
+    """RunPod's own images are root's, and its volume is: an image of two lines is, too."""
+    with spoilt(engine, workspace, "USER 0") as image:
+        assert faults_on_runpod(engine, image, key, SUPERUSER) == []
+    with spoilt(engine, workspace, "RUN usermod --shell /usr/sbin/nologin root", "USER 0") as image:
+        faults = faults_on_runpod(engine, image, key, SUPERUSER)
+    assert "root cannot write to the volume" in faults
 
 
 NOTEBOOK = {
