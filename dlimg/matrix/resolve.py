@@ -262,13 +262,7 @@ def resolve(
         for family in matrix.families.values()
     }
     for family in matrix.families.values():
-        problems += factory.problems(family)
-        if wanted[family.name]:
-            problems += excludes.unused(family.exclude, f"family {family.name}: ")
-            problems += _unused_variables(matrix, family, wanted[family.name])
-            problems += _unused_additions(matrix, family, wanted[family.name], factory)
-            problems += _unused_overrides(matrix, facts, family, wanted[family.name])
-    is_empty = bool(dropped) and not any(wanted.values())
+        problems += _family_problems(matrix, facts, family, wanted[family.name], factory, excludes)
     follow: list[Problem] = []
     aliases = cell_names(matrix, resolved, dropped, follow)
     groups = {
@@ -283,6 +277,7 @@ def resolve(
         follow += unused_required_checks(matrix, cells)
         # One that could not be read as a whole may be used.
         follow += [] if matrix.problems else unused_indexes(matrix, factory.kinds_of(cells))
+    is_empty = bool(dropped) and not any(wanted.values())
     problems += [] if is_empty else follow
     if problems:
         raise BadInput.of(dict.fromkeys(problems))
@@ -323,6 +318,23 @@ def _unused_overrides(
             message = f"family {family.name}: this override forces nothing"
             hint = "remove it: no cell is there, or the framework takes that cuDNN by itself"
             yield _problem(matrix, override.match.line, message, hint)
+
+
+def _family_problems(
+    matrix: Matrix,
+    facts: Facts,
+    family: Family,
+    wanted: Sequence[AxisValues],
+    factory: CellFactory,
+    excludes: ExcludeFilter,
+) -> Iterator[Problem]:
+    """Yield the problems of a family; one of which every combination drops has no unused entry."""
+    yield from factory.problems(family)
+    if wanted:
+        yield from excludes.unused(family.exclude, f"family {family.name}: ")
+        yield from _unused_variables(matrix, family, wanted)
+        yield from _unused_additions(matrix, family, wanted, factory)
+        yield from _unused_overrides(matrix, facts, family, wanted)
 
 
 def _unused_variables(

@@ -35,6 +35,7 @@ class Survey:
         """Raise BadInput for the problems that keep a family from being read."""
         written = parse_matrix(text, source)
         problems: list[Problem] = list(written.problems)
+        self.text, self.facts = text, facts
         self.written = written
         self.matrix: Matrix = without_unknown_names(facts, written, problems)
         if problems:

@@ -94,19 +94,38 @@ def plan_addition(request: EditRequest, today: date) -> MatrixEdit | WhyAnswer:
             if request.version != LATEST
             else _newest(judge, request, facts.releases[framework])
         )
-        works = judged.combination
-        if not judged.valid or works.distribution is None:
+        if not judged.valid or judged.combination.distribution is None:
             return judged
         warnings = tuple(each.message for each in judged.reasons if each.level == "warning")
-        cell = NewCell(
-            family=family,
-            framework=framework,
-            version=works.version,
-            cuda=works.cuda,
-            python=works.python,
-            system=works.distribution,
-            flavour=request.flavour or "runtime",
-        )
+        cell = _judged_cell(judged.combination, judged.combination.distribution, family, request)
+    return _edit_with(request, survey, cell, shipped, warnings, today)
+
+
+def _judged_cell(
+    works: Combination, system: Distribution, family: str, request: EditRequest
+) -> NewCell:
+    """Return the cell of a combination that the facts allow."""
+    return NewCell(
+        family=family,
+        framework=works.framework,
+        version=works.version,
+        cuda=works.cuda,
+        python=works.python,
+        system=system,
+        flavour=request.flavour or "runtime",
+    )
+
+
+def _edit_with(
+    request: EditRequest,
+    survey: Survey,
+    cell: NewCell,
+    shipped: ShippedMatrix | None,
+    warnings: tuple[str, ...],
+    today: date,
+) -> MatrixEdit:
+    """Return the edit that adds this cell."""
+    text, facts = survey.text, survey.facts
     try:
         after, point = add_cell(text, request.matrix, facts, cell)
         if shipped:
