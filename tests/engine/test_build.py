@@ -132,6 +132,7 @@ def test_an_engine_that_ends_while_it_builds_is_no_engine(engine: Engine, base: 
         small_images.built_all([plan], lost)
 
 
+@pytest.mark.slow
 def test_an_error_before_the_first_step_is_reported(engine: Engine, base: Base) -> None:
     plan = small_images.planned(base, "FROM debian:trixie-slim\nCOPIED nothing\n")
     (failure,) = small_images.built_all([plan], engine)

@@ -426,25 +426,49 @@ ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
     [
         pytest.param("kill -9 1; kill 1; sleep 0.2", CheckStatus.PASSED, "", id="kills the first"),
         pytest.param(
-            "exec >&- 2>&-; sleep 600", CheckStatus.FAILED, "limit of 3 s", id="goes silent"
+            "exec >&- 2>&-; sleep 600",
+            CheckStatus.FAILED,
+            "limit of 3 s",
+            id="goes silent",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
-            "exec >&- 2>&-; sleep 1; exit 3", CheckStatus.FAILED, "code 3", id="ends silent"
+            "exec >&- 2>&-; sleep 1; exit 3",
+            CheckStatus.FAILED,
+            "code 3",
+            id="ends silent",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "(sleep 600) & exit 0", CheckStatus.PASSED, "", id="leaves one that holds stdout"
         ),
         pytest.param(
-            "(exec >&- 2>&-; sleep 600) & exit 4", CheckStatus.FAILED, "code 4", id="leaves"
+            "(exec >&- 2>&-; sleep 600) & exit 4",
+            CheckStatus.FAILED,
+            "code 4",
+            id="leaves",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "setsid sh -c 'trap : 15; sleep 600' & exit 0", CheckStatus.PASSED, "", id="daemon"
         ),
         pytest.param("f() { f | f & }; f; sleep 600", CheckStatus.FAILED, "", id="bomb"),
-        pytest.param("f() { f | f & }; f", CheckStatus.PASSED, "", id="bomb that is left"),
-        pytest.param("yes", CheckStatus.FAILED, "limit of 3 s", id="fills its output"),
         pytest.param(
-            "head -c 9999999 /dev/zero; echo bad >&2; exit 1", CheckStatus.FAILED, "bad", id="0"
+            "f() { f | f & }; f",
+            CheckStatus.PASSED,
+            "",
+            id="bomb that is left",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "yes", CheckStatus.FAILED, "limit of 3 s", id="fills its output", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "head -c 9999999 /dev/zero; echo bad >&2; exit 1",
+            CheckStatus.FAILED,
+            "bad",
+            id="0",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             "rm -rf /tmp/dlimg/* /tmp/dlimg/work; exit 1", CheckStatus.FAILED, "", id="wipes"
@@ -456,7 +480,9 @@ ALONE = "test $(ls -d /proc/[0-9]* | wc -l) -le 6"
             id="stops all",
             marks=pytest.mark.slow,
         ),
-        pytest.param("kill -9 -1", CheckStatus.FAILED, "", id="kills all it can"),
+        pytest.param(
+            "kill -9 -1", CheckStatus.FAILED, "", id="kills all it can", marks=pytest.mark.slow
+        ),
         pytest.param("kill -9 $PPID; sleep 600", CheckStatus.FAILED, "", id="kills its guard"),
     ],
 )
@@ -749,7 +775,12 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("number", "checks"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 3)]
+    ("number", "checks"),
+    [
+        (signal.SIGTERM, 1),
+        (signal.SIGINT, 3),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupt_leaves_no_container(
     engine: Engine, built: BuiltImage, images: Path, number: signal.Signals, checks: int

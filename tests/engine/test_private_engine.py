@@ -204,6 +204,7 @@ def test_a_device_of_a_made_up_vendor(pair: Pair) -> None:
     assert message == b"0\n"
 
 
+@pytest.mark.slow
 def test_a_port_published_on_loopback(pair: Pair) -> None:
     answer = (
         "use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 8888, Listen => 1);"
@@ -277,6 +278,7 @@ def test_a_start_that_fails_shows_the_end_of_the_log(
     assert home.bridge not in links()
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_it_is_fetched_leaves_nothing_half(pair: Pair) -> None:
     folder = pair.home.path.with_name("g")
     text = (

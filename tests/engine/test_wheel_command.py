@@ -109,6 +109,7 @@ def test_an_extension_module_is_for_its_system(folder: Path) -> None:
     assert record["base"].startswith("sha256:")
 
 
+@pytest.mark.slow
 def test_a_lock_takes_them_on_their_system(folder: Path) -> None:
     wheel(folder, "purelike")
     built = wheel(folder, "cliblike")
