@@ -96,6 +96,6 @@ def _remove(
     remove_container(record.container, engine)
     remove_there(record, engine, context)
     drop_record(record.run, context)
-    forget_holder(record.container, context)
+    forget_holder(record.container, engine, context)
     context.log(f"removed {record.run}; its output stays in {record.output}")
     return ()

@@ -24,6 +24,8 @@ from dlimg.host.ignore import (
 from dlimg.host.ssh import SshHost
 from dlimg.model import DetectedGpu, LocalMachine
 from dlimg.run.find import BASE_LABEL
+from dlimg.run.gpu_queue import FOLDER as LOCK_FOLDER
+from dlimg.run.gpu_queue import lock_files
 from dlimg.run.model import (
     CODE,
     OUTPUT,
@@ -146,7 +148,8 @@ class RemotePlace:
 
     def locks(self, names: Iterable[str]) -> str:
         """Return the folder of locks on GPUs there."""
-        outcome = self.host.script(_LOCK_FOLDER, "/run/lock/dlimg-gpus", *names)
+        files = lock_files(names)
+        outcome = self.host.script(_LOCK_FOLDER, LOCK_FOLDER.as_posix(), *files)
         return outcome.stdout.strip()
 
     def user(self, engine: Engine) -> str:

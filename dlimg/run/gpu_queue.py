@@ -17,6 +17,13 @@ from dlimg.run.start_script import QUEUE_LOCK, SHARED_LOCK
 # In memory, for all users of the machine, and gone after a restart, as the runs are.
 FOLDER: Final = Path("/run/lock/dlimg-gpus")
 _HOLDER: Final = "run-"
+# On another machine: where a user cannot write to the folder of all, locks are in the home.
+_HOME: Final = '"$HOME/.dlimg-gpus"'
+_READ_HOLDERS: Final = f"""for file in "$1"/{_HOLDER}* {_HOME}/{_HOLDER}*; do
+    [ ! -r "$file" ] || echo "${{file##*/{_HOLDER}}} $(cat "$file")"
+done
+"""
+_FORGET: Final = f'rm -f "$1/{_HOLDER}$2" {_HOME}/"{_HOLDER}$2" 2>/dev/null || true\n'
 _SHORT_ID: Final = 12
 
 
@@ -40,36 +47,52 @@ def gpu_numbers(
     return tuple((str(number), number) for number in range(count))
 
 
+def lock_files(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the files that a run opens which uses GPUs with these names of locks."""
+    return (QUEUE_LOCK, SHARED_LOCK, *(f"gpu-{name}.lock" for name in names))
+
+
 def lock_folder(names: Iterable[str], context: Context, folder: Path = FOLDER) -> Path:
     """Return the folder with a file for each lock, which all users may read."""
+    names = tuple(names)
     for candidate in (folder, context.state / "gpus"):
         with contextlib.suppress(OSError):
             candidate.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(PermissionError):
                 candidate.chmod(0o1777)
-            for name in (QUEUE_LOCK, SHARED_LOCK, *(f"gpu-{name}.lock" for name in names)):
-                (candidate / name).touch(mode=0o644)
+            for file in lock_files(names):
+                (candidate / file).touch(mode=0o644)
             return candidate
     raise BadInput(f"there is no folder for locks on GPUs: {folder} cannot be written to")
 
 
-def holders(context: Context, folder: Path = FOLDER) -> Mapping[str, str]:
+def holders(engine: Engine, context: Context) -> Mapping[str, str]:
     """Return the GPU of each container that took one from the queue, by its short id."""
-    files = [
-        file for place in (folder, context.state / "gpus") for file in place.glob(f"{_HOLDER}*")
-    ]
+    if engine.ssh:
+        text = engine.ssh.script(_READ_HOLDERS, FOLDER.as_posix()).stdout
+        rows = (line.partition(" ") for line in text.splitlines())
+        return {container: gpu.strip() for container, _, gpu in rows}
+    return holders_in((FOLDER, context.state / "gpus"))
+
+
+def holders_in(folders: Iterable[Path]) -> Mapping[str, str]:
+    """Return the GPUs that the notes in these folders on this machine say."""
     taken = {}
-    for file in files:
+    for file in (file for folder in folders for file in folder.glob(f"{_HOLDER}*")):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             taken[file.name.removeprefix(_HOLDER)] = file.read_text(encoding="ascii").strip()
     return taken
 
 
-def forget_holder(container: str, context: Context, folder: Path = FOLDER) -> None:
+def forget_holder(container: str, engine: Engine, context: Context) -> None:
     """Remove the note of a container that is gone; another user's stays until a restart."""
-    for place in (folder, context.state / "gpus"):
+    short = container[:_SHORT_ID]
+    if engine.ssh:
+        engine.ssh.script(_FORGET, FOLDER.as_posix(), short)
+        return
+    for folder in (FOLDER, context.state / "gpus"):
         with contextlib.suppress(OSError):
-            (place / f"{_HOLDER}{container[:_SHORT_ID]}").unlink()
+            (folder / f"{_HOLDER}{short}").unlink()
 
 
 def holder_of(container: str, taken: Mapping[str, str]) -> str:

@@ -119,8 +119,8 @@ def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
     if state.exit_code is not None:
         return RunStatus(record=settle(record, state, context), state="ended", ports={})
     word: RunState = "starting" if state.status == "created" else "running"
-    holds = holder_of(record.container, holders(context)) if record.queue else ""
-    if record.queue and not holds and not engine.ssh and word == "running":
+    holds = holder_of(record.container, holders(engine, context)) if record.queue else ""
+    if record.queue and not holds and word == "running":
         word = "waiting"
     return RunStatus(record=record, state=word, ports=state.ports or {}, holds=holds)
 

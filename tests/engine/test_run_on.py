@@ -328,23 +328,52 @@ def test_a_tag_that_does_not_exist_there_is_named(laptop: Laptop) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_device_is_given_by_the_name_that_the_engine_there_has(
-    laptop: Laptop, engine: Engine
-) -> None:
-    kind = f"t{secrets.token_hex(4)}.example.com/gpu"
-    file = Path("/var/run/cdi") / f"{kind.partition('.')[0]}.json"
+@pytest.fixture
+def gpu(engine: Engine) -> Iterator[str]:
+    """The CDI name of a made-up GPU, whose lock no other run takes."""
+    name = f"t{secrets.token_hex(4)}"
+    kind = f"{name}.example.com/gpu"
+    file = Path("/var/run/cdi") / f"{name}.json"
     file.parent.mkdir(exist_ok=True)
-    devices = [{"name": "0", "containerEdits": {"env": ["MADE_UP_GPU=here"]}}]
+    devices = [{"name": name, "containerEdits": {"env": ["MADE_UP_GPU=here"]}}]
     file.write_text(json.dumps({"cdiVersion": "0.6.0", "kind": kind, "devices": devices}))
     try:
         wait_for(lambda: kind in json.dumps(engine.sdk.info().get("DiscoveredDevices")))
-        ended = laptop.shell("echo $MADE_UP_GPU", "--device", f"{kind}=0")
-        assert ended.stdout == "here\n", ended.stderr
-        refused = laptop.shell("true", "--device", f"{kind}=1")
+        yield f"{kind}={name}"
     finally:
         file.unlink()
+
+
+def test_a_device_is_given_by_the_name_that_the_engine_there_has(laptop: Laptop, gpu: str) -> None:
+    ended = laptop.shell("echo $MADE_UP_GPU", "--device", gpu)
+    assert ended.stdout == "here\n", ended.stderr
+    refused = laptop.shell("true", "--device", f"{gpu}1")
     assert refused.returncode == 2
-    assert f"the engine has no device {kind}=1" in refused.stderr
+    assert f"the engine has no device {gpu}1" in refused.stderr
+
+
+def test_a_run_that_waits_for_its_gpu_is_shown_as_waiting(
+    laptop: Laptop, gpu: str, engine: Engine, image: str, tmp_path: Path
+) -> None:
+    """On a new machine, whose folder for all users' locks cannot be written to."""
+    (tmp_path / "locks").mkdir()
+    locks = f"--volume={tmp_path}/locks:/run/lock/dlimg-gpus:ro"
+    with ssh_machine(engine, image, tmp_path / "new", locks) as machine:
+        laptop.variables |= machine.variables
+        script = "until [ -e /output/end ]; do sleep .1; done"
+        for number in (1, 2):
+            started = laptop.shell(script, "-d", "--queue", "--device", gpu)
+            assert started.returncode == 0, started.stderr
+            state = ("running", "waiting")[number - 1]
+            wait_for(lambda: laptop.status(number)["state"] == state)  # noqa: B023 - called here
+        assert laptop.status(1)["holds_gpu"] == gpu.partition("=")[2]
+        assert laptop.status(2)["holds_gpu"] is None
+        assert laptop.dlimg("rm", "--force", f"{laptop.name}:1").returncode == 0
+        wait_for(lambda: laptop.status(2)["state"] == "running")
+        (note,) = (machine.home / ".dlimg-gpus").glob("run-*")
+        assert note.read_text() == f"{gpu.partition('=')[2]}\n"
+        assert laptop.dlimg("rm", "--force", f"{laptop.name}:2").returncode == 0
+        assert not note.exists()
 
 
 def test_a_gpu_is_refused_where_the_machine_has_none(laptop: Laptop) -> None:

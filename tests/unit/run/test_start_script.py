@@ -64,7 +64,7 @@ def test_two_queued_runs_share_out_two_gpus_and_a_third_waits(
     third = containers.start("r3", holding)
     assert third.stderr
     assert "waits for a free GPU" in third.stderr.readline()
-    assert gpu_queue.holders(context, containers.locks).keys() == {"r1", "r2"}
+    assert gpu_queue.holders_in([containers.locks]).keys() == {"r1", "r2"}
     _, message = second.communicate()
     assert "r2 has GPU" in message
     assert third.stdout
