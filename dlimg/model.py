@@ -188,6 +188,7 @@ class Framework:
     framework are left out, and its own checks take their place.
     `variables` are prefixes of the variables that it reads. `image_checks` are scripts for
     `dlimg-check` inside its images, by name; those named `gpu` are for CUDA images.
+    `image_checks_of` is the folder of the framework whose scripts it shares, or empty.
     """
 
     folder: str = ""
@@ -200,6 +201,7 @@ class Framework:
     needs_compiler: bool = False
     trains: bool = True
     image_checks: tuple[tuple[str, str], ...] = ()
+    image_checks_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

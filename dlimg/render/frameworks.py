@@ -1,6 +1,6 @@
 """The frameworks of a project: images/<framework>/framework.yaml, read and checked."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -23,6 +23,7 @@ _KEYS: Final = (
     "compiler",
     "trains",
     "cuda_env",
+    "image_checks_of",
 )
 
 
@@ -33,14 +34,16 @@ def read_frameworks(images: ImageFiles) -> Mapping[str, Framework]:
     """
     frameworks = {}
     problems = []
-    for path in images.matching(f"*/{SETTINGS}").values():
+    paths = images.matching(f"*/{SETTINGS}").values()
+    folders = [path.parent.name for path in paths]
+    for path in paths:
         folder = path.parent
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"it cannot be read: {error}", where=str(path)) from error
         validator = Validator(str(path), ())
-        framework = parse_framework(text, folder.name, validator)
+        framework = parse_framework(text, folder.name, validator, folders)
         frameworks[folder.name] = replace(framework, image_checks=_image_checks(images, framework))
         problems += validator.problems
     if problems:
@@ -49,19 +52,32 @@ def read_frameworks(images: ImageFiles) -> Mapping[str, Framework]:
 
 
 def _image_checks(images: ImageFiles, framework: Framework) -> tuple[tuple[str, str], ...]:
-    """Return the names and texts of `image_checks/*.py`. Raises BadInput if one is unreadable."""
-    paths = images.matching(f"{framework.folder}/{IMAGE_CHECKS}/*.py").values()
+    """Return the names and texts of the framework's scripts; its own come before shared ones.
+
+    Raises BadInput if one is unreadable.
+    """
+    folders = filter(None, (framework.image_checks_of, framework.folder))
+    paths = {
+        path.stem: path
+        for folder in folders
+        for path in images.matching(f"{folder}/{IMAGE_CHECKS}/*.py").values()
+    }
     checks = []
-    for path in paths:
+    for name, path in sorted(paths.items()):
         try:
-            checks.append((path.stem, path.read_text(encoding="utf-8")))
+            checks.append((name, path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"it cannot be read: {error}", where=str(path)) from error
     return tuple(checks)
 
 
-def parse_framework(text: str, name: str, validator: Validator) -> Framework:
-    """Return the framework that a `framework.yaml` describes; problems go to the validator."""
+def parse_framework(
+    text: str, name: str, validator: Validator, folders: Collection[str] = ()
+) -> Framework:
+    """Return the framework that a `framework.yaml` describes; problems go to the validator.
+
+    `folders` are those of all frameworks, which may be named.
+    """
     node, problems = parse_yaml(text, validator.source)
     validator.problems += problems
     table = validator.table(node, SETTINGS, known=_KEYS, needed=("module",))
@@ -76,6 +92,7 @@ def parse_framework(text: str, name: str, validator: Validator) -> Framework:
         variables=validator.texts(table.get("variables"), "variables"),
         needs_compiler=validator.text(table.get("compiler"), "compiler") == "true",
         trains=validator.text(table.get("trains"), "trains", "true") == "true",
+        image_checks_of=validator.choice(table.get("image_checks_of"), "image_checks_of", folders),
         cuda_env=tuple(
             _variable(validator, key, validator.table(value, key, known=("value", "why")))
             for key, value in cuda_env.items()

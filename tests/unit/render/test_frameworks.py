@@ -124,6 +124,33 @@ def test_a_check_is_in_the_image_as_it_is(tmp_path: Path, text: str) -> None:
     assert checks_of(cell) == {"/usr/local/lib/dlimg/checks/own.py": text.encode()}
 
 
+def test_a_framework_shares_the_checks_of_another_and_its_own_come_first(tmp_path: Path) -> None:
+    images = write(tmp_path, WHOLE)
+    for folder, names in (("pytorch", ("gpu", "framework")), ("mine", ("framework",))):
+        (images / folder / "image_checks").mkdir(parents=True)
+        for name in names:
+            (images / folder / f"image_checks/{name}.py").write_text(f"# {folder}\n")
+    (images / "mine/framework.yaml").write_text("module: mine\nimage_checks_of: pytorch\n")
+    framework = read_frameworks(files_in(images))["mine"]
+    assert framework.image_checks == (("framework", "# mine\n"), ("gpu", "# pytorch\n"))
+
+
+def test_shared_checks_of_an_unknown_framework_are_refused(tmp_path: Path) -> None:
+    images = write(tmp_path, f"{WHOLE}\nimage_checks_of: pytorhc\n")
+    with pytest.raises(BadInput) as caught:
+        read_frameworks(files_in(images))
+    (problem,) = caught.value.problems
+    assert "pytorhc" in problem.message
+    assert "pytorch" in problem.hint
+
+
+def test_vllm_has_the_gpu_check_of_pytorch() -> None:
+    frameworks = read_frameworks(files_in(IMAGES))
+    vllm, pytorch = (dict(frameworks[name].image_checks) for name in ("vllm", "pytorch"))
+    assert vllm["gpu"] == pytorch["gpu"]
+    assert vllm["framework"] != pytorch["framework"]
+
+
 def test_a_check_that_is_no_text_is_refused(tmp_path: Path) -> None:
     images = write(tmp_path, WHOLE)
     (images / "pytorch/image_checks").mkdir()
