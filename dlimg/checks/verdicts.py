@@ -114,6 +114,19 @@ def possible_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     )
 
 
+def proof_line(records: Sequence[Evidence]) -> str:
+    """Return what the newest evidence of each device says, in one line; empty without any."""
+    newest = {evidence.device: evidence for evidence in records}
+    texts = []
+    for device, evidence in newest.items():
+        verdicts = evidence.verdicts
+        passed = sum(verdict.status is CheckStatus.PASSED for verdict in verdicts)
+        place = "without a GPU" if device == NO_DEVICE else f"on {device}"
+        result = outcome_of(verdicts)
+        texts.append(f"{result}: {passed} of {len(verdicts)} passed {place}, {evidence.day}")
+    return "; ".join(texts)
+
+
 def outcome_of(verdicts: Sequence[Verdict]) -> Outcome:
     """Return the outcome of all verdicts: a failure first, then a required check not run.
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
+from dlimg.checks.evidence import evidence_folder, read_evidence
+from dlimg.checks.verdicts import proof_line
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative
@@ -295,7 +297,7 @@ def _spec(
         mounts=(*mounts, *_waiting_mounts(waiting, locks)),
         ports=(*parts.setup.ports, *request.ports),
         variables={
-            **_identity(record.run, parts.image),
+            **_identity(record.run, parts.image, engine.context),
             **({} if stoppable(record.command) == record.command else {SIGNAL_GROUP: "1"}),
             **parts.setup.variables,
             **request.variables,
@@ -309,15 +311,21 @@ def _spec(
     )
 
 
-def _identity(run: RunName, image: LocatedImage) -> dict[str, str]:
+def _identity(run: RunName, image: LocatedImage, context: Context) -> dict[str, str]:
     """Return variables that name the run and its image inside it: `dlimg-info` shows them."""
     variables = {
         "DLIMG_RUN": str(run),
         "DLIMG_REFERENCE": image.name,
         "DLIMG_DIGEST": image.digest,
         "DLIMG_CONTENT_KEY": image.key,
+        "DLIMG_EVIDENCE": _evidence(image.digest, context),
     }
     return {name: value for name, value in variables.items() if value}
+
+
+def _evidence(digest: str, context: Context) -> str:
+    """Return what this machine's checks have said of an image; a damaged file says nothing."""
+    return proof_line(read_evidence(evidence_folder(context), digest, log=lambda _: None))
 
 
 def default_command(request: RunRequest) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
-from dlimg.model import DetectedGpu, LocalMachine
+from dlimg.model import CheckStatus, DetectedGpu, Evidence, LocalMachine, Verdict
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_locate import locate_image
 from dlimg.pipeline.run_start import RunStart, create_run
@@ -74,9 +75,38 @@ def test_a_run_knows_its_image(
     config = {**run_engine.CONFIG, "Labels": {"io.dlimg.key": "0123"}}
     monkeypatch.setattr(run_engine, "CONFIG", config)
     variables = start().spec.variables
+    assert "DLIMG_EVIDENCE" not in variables
     assert variables["DLIMG_REFERENCE"] == "mine:1"
     assert variables["DLIMG_DIGEST"] == "sha256:11"
     assert variables["DLIMG_CONTENT_KEY"] == "0123"
+
+
+def test_a_run_knows_the_evidence_about_its_image(
+    start: Callable[..., RunStart], context: Context
+) -> None:
+    digest = f"sha256:{'1' * 64}"
+    api = run_engine.FakeApi(images={IMAGE: digest})
+    engine = run_engine.engine(api, context)
+    passed = Verdict(check="imports", sha256="0", status=CheckStatus.PASSED, reason="", seconds=1.0)
+    passed = replace(passed, required=True)
+    gpu = replace(passed, check="gpu", status=CheckStatus.NOT_RUN, required=False)
+    for device, verdicts in (("none", (passed, gpu)), ("nvidia.com/gpu=0", (passed,))):
+        evidence = Evidence(
+            digest=digest,
+            cell="jax-cpu",
+            device=device,
+            day="2026-11-30",
+            dlimg="1",
+            engine="28.5.2",
+            verdicts=verdicts,
+        )
+        write_evidence(evidence_folder(context), evidence, log=print, sets=None)
+    assert start(engine).spec.variables["DLIMG_EVIDENCE"] == (
+        "passed: 1 of 2 passed without a GPU, 2026-11-30; "
+        "passed: 1 of 1 passed on nvidia.com/gpu=0, 2026-11-30"
+    )
+    (evidence_folder(context) / f"{'1' * 64}.json").write_text("{")
+    assert "DLIMG_EVIDENCE" not in start(engine).spec.variables
 
 
 def test_data_is_mounted_read_only_at_three_places(
