@@ -40,6 +40,9 @@ int nvmlInit_v2(void) {
     return number("REFUSES", 0);
 }
 
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return nvmlInit_v2(); }
+int nvmlShutdown(void) { return 0; }
+
 const char *nvmlErrorString(int code) {
     return code == 4 ? "Insufficient Permissions" : code == 15 ? "GPU is lost" : "Unknown Error";
 }
@@ -49,6 +52,7 @@ int nvmlSystemGetDriverVersion(char *text, unsigned length) {
     return 0;
 }
 
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = number("CUDA", 13020); return 0; }
 int nvmlDeviceGetCount_v2(unsigned *gpus) { *gpus = count(); return 0; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     *handle = (void *)(long)(index + 1);

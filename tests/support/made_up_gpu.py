@@ -6,6 +6,7 @@ not take it for a GPU of NVIDIA's. A socket before the engine translates the nam
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -42,25 +43,37 @@ class MadeUpGpu:
     smi: Path
 
 
+def write_smi(folder: Path, name: str = "Tesla T4", capability: str = "7.5") -> Path:
+    """Write a stand-in for nvidia-smi, which shows this GPU."""
+    smi = folder / "nvidia-smi"
+    smi.write_text(SMI.format(name=name, capability=capability, driver=DRIVER))
+    smi.chmod(0o755)
+    return smi
+
+
+def pip_files(folder: Path) -> dict[Path, str]:
+    """Files with which pip in a container reaches the package index, and their paths there."""
+    bundle = os.environ.get("SSL_CERT_FILE")
+    if not bundle:
+        return {}
+    settings = folder / "pip.conf"
+    settings.write_text("[global]\ncert = /etc/host-ca.crt\n")
+    return {Path(bundle).resolve(): "/etc/host-ca.crt", settings: "/etc/pip.conf"}
+
+
 @contextlib.contextmanager
 def made_up_gpu(
     engine: Engine, folder: Path, name: str = "Tesla T4", capability: str = "7.5"
 ) -> Iterator[MadeUpGpu]:
-    """A GPU for the time of the block."""
+    """A GPU for the time of the block; containers that get it get `pip_files`, too."""
     kind = f"t{secrets.token_hex(4)}x/gpu"
-    smi = folder / "nvidia-smi"
-    smi.write_text(SMI.format(name=name, capability=capability, driver=DRIVER))
-    smi.chmod(0o755)
-    edits = {
-        "env": ["MADE_UP_GPU=0"],
-        "mounts": [
-            {
-                "hostPath": str(smi),
-                "containerPath": "/usr/bin/nvidia-smi",
-                "options": ["ro", "bind"],
-            }
-        ],
-    }
+    smi = write_smi(folder, name, capability)
+    files = {smi: "/usr/bin/nvidia-smi", **pip_files(folder)}
+    mounts = [
+        {"hostPath": str(file), "containerPath": path, "options": ["ro", "bind"]}
+        for file, path in files.items()
+    ]
+    edits = {"env": ["MADE_UP_GPU=0"], "mounts": mounts}
     devices = [{"name": number, "containerEdits": edits} for number in ("0", "all")]
     specification = {"cdiVersion": "0.6.0", "kind": kind, "devices": devices}
     file = CDI / f"{kind.partition('/')[0]}.json"

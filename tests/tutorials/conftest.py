@@ -1,5 +1,6 @@
 """The surroundings of the tutorials' readers; docs/tutorials/README.md says what they replace."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -9,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from dlimg.engine.client import Engine
@@ -29,10 +31,10 @@ WORKSPACE = f"{RUNTIME}-workspace"
 IMAGES = {
     RUNTIME: (
         RUNTIME,
-        "jax-0.12.0.1-cuda13.2-py3.13-debian13",
+        "jax-0.12.0.1-cuda12.9-py3.13-debian13",
         "jax-0.12.0.1-cuda12.9-cudnn9.10-py3.13-debian13",
     ),
-    WORKSPACE: (WORKSPACE, "jax-0.12.0.1-cuda13.2-py3.13-debian13-workspace"),
+    WORKSPACE: (WORKSPACE, "jax-0.12.0.1-cuda12.9-py3.13-debian13-workspace"),
 }
 HOME = "tutorial-home"
 
@@ -67,7 +69,8 @@ def registry(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -
             image.tag(*names[-1].rsplit(":", 1))
     yield registry
     for name in names:
-        engine.sdk.images.remove(name)
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.sdk.images.remove(name)
 
 
 @pytest.fixture
@@ -77,17 +80,20 @@ def gpu(engine: Engine, tmp_path: Path) -> Iterator[MadeUpGpu]:
 
 
 @pytest.fixture
-def variables(tmp_path: Path, registry: str) -> dict[str, str]:
-    """The variables of a reader with an empty home, in which `dlimg` is a command."""
+def variables(tmp_path: Path, registry: str, engine: Engine) -> dict[str, str]:
+    """The variables of a reader with an empty home; `dlimg` and `docker` are commands."""
     home, programs = tmp_path / HOME, tmp_path / "programs"
     for folder in (home, programs):
         folder.mkdir()
     command = programs / "dlimg"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dlimg "$@"\n')
     command.chmod(0o755)
-    passed = ("SSL_CERT_FILE", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "LANG", "DOCKER_HOST")
+    (programs / "docker").symlink_to(engine.docker)
+    passed = ("SSL_CERT_FILE", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "LANG")
+    client = ("DOCKER_HOST", "DOCKER_CONFIG")
     return {
         **{name: os.environ[name] for name in passed if name in os.environ},
+        **{name: engine.environment[name] for name in client if name in engine.environment},
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HOME": str(home),
