@@ -262,11 +262,11 @@ def machine_findings(
     image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
 ) -> Iterator[Finding]:
     """Yield what this container lacks, and what is wrong with its folders and its age."""
-    shared = machine.disk(f"{root}dev/shm")
+    shared = machine.disk(f"{root}dev/shm") or (0, 0)
     # NCCL uses it between several GPUs.
     has_several = wants_gpu(image, environment) and machine.gpu_files(root) > 1
     uses_it = has_several or image["module"] in LOADERS
-    if shared and shared[0] <= SMALL_SHARED_MEMORY and uses_it:
+    if shared[0] <= SMALL_SHARED_MEMORY and uses_it:
         size = f"{shared[0] // MIB} MB"
         message = f"shared memory has {size}: data loaders and NCCL fail with `Bus error`"
         yield Finding("small-shm", message, "start the container with `--shm-size 8g`")

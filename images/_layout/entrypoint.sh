@@ -43,7 +43,16 @@ if [ "${DLIMG_QUIET:-}" != 1 ] || [ "${DLIMG_STRICT:-}" = 1 ]; then
     /usr/local/lib/dlimg/python -BISc "$diagnosis" || [ $? -ne 78 ] || exit 78
 fi
 
+given=${DLIMG_OVERLAY:-}
 find_overlay
+if [ "$given" != {{ cell.user.overlay }} ] && [ -n "$given" ] && [ "${DLIMG_QUIET:-}" != 1 ]; then
+    place=$DLIMG_OVERLAY
+    [ -w "$place/pyvenv.cfg" ] || place=nowhere
+    if [ ! "$given" -ef "$place" ]; then
+        echo "dlimg: DLIMG_OVERLAY=$given cannot be used, and packages go to $place" >&2
+        echo "  hint: it has to be an absolute path that user $user_id can write to, empty or made by dlimg" >&2
+    fi
+fi
 case $PATH in
     "$DLIMG_OVERLAY/bin:"*) ;;
     *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;

@@ -4,8 +4,18 @@
 
 interpreter=/usr/local/lib/dlimg/python
 
+# A relative path would be another folder for each process; the image's counts then.
 find_overlay() {
-    export DLIMG_OVERLAY="${DLIMG_OVERLAY:-{{ cell.user.overlay }}}"
+    while :; do
+        case ${DLIMG_OVERLAY:-} in
+            ?*/) DLIMG_OVERLAY=${DLIMG_OVERLAY%/} ;;
+            *) break ;;
+        esac
+    done
+    case ${DLIMG_OVERLAY:-} in
+        /?*) export DLIMG_OVERLAY ;;
+        *) export DLIMG_OVERLAY="{{ cell.user.overlay }}" ;;
+    esac
     if is_usable "$DLIMG_OVERLAY" || make_overlay "$DLIMG_OVERLAY"; then
         return 0
     fi

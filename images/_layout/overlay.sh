@@ -51,7 +51,7 @@ mkdir -p "$folder/bin" "$packages"
 
 # What this user has installed is not below an environment with a name, what came with an image is.
 is_below() {
-    [ "$1" != "$folder" ] || return 1
+    [ ! "$1" -ef "$folder" ] || return 1
     [ -z "$name" ] || [ "$1" = /opt/env ] || [ -e "$1/.dlimg-tagged" ] || [ ! -w "$1/pyvenv.cfg" ]
 }
 

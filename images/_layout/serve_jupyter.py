@@ -78,12 +78,18 @@ def merged(*parts: Mapping[str, Mapping[str, object]]) -> Settings:
 
 def port_settings(environment: Mapping[str, str]) -> Settings:
     """Return the port of PORT, which many hosts set; Jupyter reads JUPYTER_PORT itself."""
-    port = environment.get("PORT", "")
-    if not port or environment.get("JUPYTER_PORT"):
-        return {}
-    if not (port.isdecimal() and 0 < int(port) < 1 << 16):
-        raise ValueError(f"PORT={port} is no port: a number up to 65535")
-    return {"ServerApp": {"port": int(port)}}
+    for name in ("JUPYTER_PORT", "PORT"):
+        port = environment.get(name, "")
+        if not port:
+            continue
+        if not is_port(port):
+            raise ValueError(f"{name}={port} is no port: a number up to 65535")
+        return {"ServerApp": {"port": int(port)}}
+    return {}
+
+
+def is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 16
 
 
 def address_settings(environment: Mapping[str, str]) -> Settings:

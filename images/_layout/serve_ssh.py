@@ -143,7 +143,7 @@ def readable_lines(path: Path) -> list[str]:
 
 def port_of(account: Account, environment: Mapping[str, str]) -> str:
     port = environment.get("SSH_PORT") or (PORT if account.number else ROOTS_PORT)
-    if not (port.isdecimal() and 0 < int(port) < 1 << 16):
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise ValueError(f"SSH_PORT={port} is no port: a number up to 65535")
     return port
 

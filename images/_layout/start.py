@@ -147,8 +147,9 @@ def spare_launcher(environment: MutableMapping[str, str]) -> None:
 
 def set_without_gpu(environment: MutableMapping[str, str], root: str = "/") -> None:
     """Set the variable in DLIMG_WITHOUT_GPU (`NAME=VALUE`) where there is no driver."""
-    name, _, value = environment.get("DLIMG_WITHOUT_GPU", "").partition("=")
-    if name and not environment.get(name) and not has_driver(environment, root):
+    name, is_whole, value = environment.get("DLIMG_WITHOUT_GPU", "").partition("=")
+    # Agents such as DevPod's pass variables on without what is behind a second `=`.
+    if name and is_whole and not environment.get(name) and not has_driver(environment, root):
         environment[name] = value
 
 

@@ -53,7 +53,7 @@ def findings(
     root: Path, library: Path, environment: Mapping[str, str], image: Mapping[str, Any] = IMAGE
 ) -> list[tuple[str, str, str]]:
     """Name, message and remedy of each finding in a folder that stands for the machine."""
-    (root / "dev").mkdir(exist_ok=True)
+    (root / "dev/shm").mkdir(parents=True, exist_ok=True)
     (root / "image.json").write_text(json.dumps(image))
     done = subprocess.run(
         [sys.executable, "-BIS", "-c", PROGRAM, str(LAYOUT), f"{root}/image.json", f"{root}/"],
@@ -343,6 +343,27 @@ def test_mounted_folders_are_those_for_data_that_may_be_written_to(tmp_path: Pat
         check=True,
     )
     assert done.stdout.splitlines() == ["/data", "/my data"]
+
+
+WITHOUT_SHM = """\
+import sys
+sys.path.append(sys.argv[1])
+import diagnosis
+image = {"cuda": "", "module": "torch", "end_of_life": [], "python": "3.13", "packages": ""}
+for finding in diagnosis.machine_findings(image, {}, sys.argv[2]):
+    print(finding.message)
+"""
+
+
+def test_a_container_without_shared_memory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dev").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-BIS", "-c", WITHOUT_SHM, str(LAYOUT), f"{tmp_path}/"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "shared memory has 0 MB" in done.stdout
 
 
 EXAMINE = """\

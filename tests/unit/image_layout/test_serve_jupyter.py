@@ -31,7 +31,8 @@ def settings_of(plan: Any) -> dict[str, Any]:
     [
         ({}, {}),
         ({"PORT": "9000"}, {"port": 9000}),
-        ({"PORT": "9000", "JUPYTER_PORT": "9001"}, {}),
+        ({"PORT": "9000", "JUPYTER_PORT": "9001"}, {"port": 9001}),
+        ({"PORT": "9000", "JUPYTER_PORT": ""}, {"port": 9000}),
         (
             {"NB_PREFIX": "/notebook/ns/name"},
             {"base_url": "/notebook/ns/name/", "allow_origin": "*", "trust_xheaders": True},
@@ -130,6 +131,8 @@ def test_an_idle_time_is_a_number_with_a_unit(
         ({"DLIMG_IDLE": "2h later"}, "is no time"),
         ({"PORT": "tcp://10.0.0.1:80"}, "PORT=tcp://10.0.0.1:80 is no port"),
         ({"PORT": "65536"}, "is no port"),
+        ({"PORT": "٨٨٨٨"}, "PORT=٨٨٨٨ is no port"),
+        ({"PORT": "9000", "JUPYTER_PORT": "lab"}, "JUPYTER_PORT=lab is no port"),
         ({"JUPYTER_PUBLIC_URL": "gpu.example.org"}, "is no address"),
         ({"PATH": "/nowhere"}, "take the same tag with `-workspace` at its end"),
     ],

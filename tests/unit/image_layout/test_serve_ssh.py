@@ -96,7 +96,7 @@ def test_without_root_the_port_is_above_1024(
     assert serve_ssh.port_of(serve_ssh.Account("user", number, tmp_path), given) == port
 
 
-@pytest.mark.parametrize("port", ["0", "70000", "ssh"])
+@pytest.mark.parametrize("port", ["0", "70000", "ssh", "٢٢"])
 def test_a_wrong_port_is_refused(port: str, account: object) -> None:
     with pytest.raises(ValueError, match=re.escape(f"SSH_PORT={port} is no port")):
         serve_ssh.port_of(account, {"SSH_PORT": port})

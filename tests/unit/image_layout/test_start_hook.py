@@ -132,6 +132,7 @@ def maps() -> list[str]:
         ({"DLIMG_WITHOUT_GPU": "JAX_PLATFORMS=cpu", "JAX_PLATFORMS": ""}, "cpu"),
         ({"DLIMG_WITHOUT_GPU": "JAX_PLATFORMS=cpu", "JAX_PLATFORMS": "cuda"}, "cuda"),
         ({"DLIMG_WITHOUT_GPU": ""}, None),
+        ({"DLIMG_WITHOUT_GPU": "JAX_PLATFORMS"}, None),
     ],
 )
 def test_the_framework_is_told_where_there_is_no_driver(
