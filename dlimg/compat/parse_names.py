@@ -15,7 +15,7 @@ _ARCHES: Final = {
     **dict.fromkeys(("aarch64", "arm64", "armv8", "sbsa"), AARCH64),
 }
 _REQUIREMENT: Final = re.compile(
-    r"(?P<name>[a-z]+(?:-[a-z]+)*)(?:\[(?P<extra>[a-z0-9_-]*)\])?"
+    r"(?P<name>[a-z]+(?:-[a-z]+)*)\s*(?:\[(?P<extras>[a-z0-9_,\s-]*)\])?"
     r"(?:(?:\s*===?\s*|\s*[=@:]\s*|\s+|-)?"
     r"v?(?P<version>[0-9][0-9a-z.]*)(?:\+(?P<local>[a-z0-9.]+))?)?"
 )
@@ -83,26 +83,48 @@ class ParsedRequirement(NamedTuple):
 def parse_requirement(facts: Facts, text: str) -> ParsedRequirement:
     """Parse `torch==2.6.0`, `pytorch 2.6`, `tf2.15`, `jax[cuda12]==0.4.30`, `torch==2.6.0+cu124`.
 
-    Raises BadInput for a framework without facts, and for a range of versions.
+    Raises BadInput for a framework without facts, for a range of versions, and for what is said
+    beside them: an address, a marker.
     """
+    refuse_marker(text)
     lower = text.strip().lower()
-    if re.search(r"[<>~!,*]", lower):
+    if re.search(r"[<>~!,*]", re.sub(r"\[[^\]]*\]", "", lower)):
         hint = "name one version, e.g. torch==2.6.0"
         raise BadInput(f"{text!r} is a range of versions, not one", hint=hint)
     match = _REQUIREMENT.fullmatch(lower)
     if not match:
         raise BadInput(f"{text!r} is no requirement", hint="write e.g. torch==2.6.0")
-    name, extra, names = match["name"], match["extra"] or "", facts.framework_names
+    name, names = match["name"], facts.framework_names
     if name not in names:
         raise BadInput(f"no facts about {name!r}", hint=nearest(name, names))
-    cuda = match["local"] or _cuda_of_extra(text, name, extra)
+    extras = [extra.strip() for extra in (match["extras"] or "").split(",")]
+    cuda = match["local"] or _cuda_of_extras(text, name, extras)
     return ParsedRequirement(
         framework=names[name],
         package=facts.packages.get(name),
         version=match["version"] or "",
         cuda=cuda,
-        wants_cuda=bool(re.match(r"(?:and-)?cuda", extra)),
+        wants_cuda=any(re.match(r"(?:and-)?cuda", extra) for extra in extras),
     )
+
+
+def refuse_marker(text: str) -> None:
+    """Raise BadInput for a requirement with an address or a marker: `torch==2.6.0; ...`."""
+    if ";" in text:
+        hint = "leave the marker out, and name the Python with --python"
+        raise BadInput(f"{text!r} has a marker, which is not read", hint=hint)
+    if "://" in text:
+        hint = "name a version instead, e.g. torch==2.6.0"
+        raise BadInput(f"{text!r} names an address, which is not asked", hint=hint)
+
+
+def _cuda_of_extras(text: str, name: str, extras: Iterable[str]) -> str:
+    """Return the accelerator that extras name together. Raises BadInput for two."""
+    cudas = {cuda for extra in extras for cuda in [_cuda_of_extra(text, name, extra)] if cuda}
+    if len(cudas) > 1:
+        message = f"{text!r} asks for {' and '.join(sorted(cudas))} at once"
+        raise BadInput(message, hint="name one of them")
+    return cudas.pop() if cudas else ""
 
 
 def _cuda_of_extra(text: str, name: str, extra: str) -> str:
@@ -111,8 +133,6 @@ def _cuda_of_extra(text: str, name: str, extra: str) -> str:
     if other_platform(extra):
         message = f"{extra} in {text!r} is {other_platform(extra)}: {ONLY_NVIDIA}"
         raise BadInput(message, hint=hint)
-    if extra == "k8s":
-        raise BadInput(f"no facts about the {extra} of {text!r}", hint=hint)
     match = re.match(r"cuda[0-9]*|cpu$", extra)
     return match[0] if match and match[0] != "cuda" else ""
 

@@ -32,6 +32,8 @@ _MISSPELT: Final = 0.75
 _ONE_REQUIREMENT: Final = (
     r"[A-Za-z][A-Za-z0-9._-]*(?P<extras>\[[^\]]*\])?(?P<specifier>(?:[=<>~!]=?=?)[^=<>~!].*)?"
 )
+# Where people put spaces into one requirement: `numpy >= 1.26, <2`, `jax [cuda12, k8s]`.
+_SPACED: Final = re.compile(r"\s*(?:\[[^\]]*\]|[=<>~!]=?=?|,)\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +109,22 @@ def split_requirements(subjects: Sequence[str]) -> tuple[str, ...]:
     """Return the requirements if these words are several of them, else none.
 
     `torch 2.6` and `torch == 2.6` are one; a name alone counts beside one with a version.
+    Raises BadInput for an address and a marker.
     """
-    texts = [text for subject in subjects for text in subject.split()]
+    for subject in subjects:
+        parse_names.refuse_marker(subject)
+    without_spaces = (_SPACED.sub(_joined, subject) for subject in subjects)
+    texts = [text for subject in without_spaces for text in subject.split()]
     matches = [re.fullmatch(_ONE_REQUIREMENT, text) for text in texts]
     if len(texts) < 2 or not all(matches):
         return ()
     if not any(match and (match["extras"] or match["specifier"]) for match in matches):
         return ()
     return tuple(texts)
+
+
+def _joined(spaced: re.Match[str]) -> str:
+    return "".join(spaced[0].split())
 
 
 def other_requirement(facts: Facts, text: str) -> tuple[str, ...]:
@@ -176,13 +186,13 @@ def framework_query(facts: Facts, requirement: NamedRequirement, base: Query) ->
     """
     version, _, local = requirement.version.partition("+")
     framework = facts.frameworks[requirement.framework]
-    extra = "".join(requirement.extras)
+    extra = ",".join(requirement.extras)
     text = f"{requirement.name}[{extra}]" if extra else requirement.name
     named = parse_names.parse_requirement(facts, f"{text}=={version}")
     cuda = parse_names.parse_cuda(facts, local or named.cuda) if local or named.cuda else ""
     release = facts.releases[requirement.framework].get(version)
     by_extra = bool(framework.extra and release and release.pins)
-    if not cuda and by_extra and not extra and not named.package:
+    if not cuda and by_extra and not named.wants_cuda and not named.package:
         cuda = CPU
     return replace(
         base,

@@ -87,6 +87,8 @@ def test_what_is_offered_instead_works(texts: str, options: dict[str, str], word
         (["torch==2.6.0"], ()),
         (["Colab", "2026.01"], ()),
         (["torch 2.6 cuda 12.4"], ()),
+        (["torch==2.6.0", "numpy >= 1.26, < 2"], ("torch==2.6.0", "numpy>=1.26,<2")),
+        (["jax [cuda12, k8s] == 0.4.38 numpy"], ("jax[cuda12,k8s]==0.4.38", "numpy")),
     ],
 )
 def test_words_that_are_several_requirements(
@@ -265,6 +267,11 @@ def test_the_json_document(capsys: pytest.CaptureFixture[str]) -> None:
         (["torch==2.6.7", "numpy<2"], "no facts about torch 2.6.7"),
         (["torch==2.6.0", "numpy<2", "--gpu", "MI300X"], "MI300X is an AMD GPU"),
         (["torch==2.6.0", "numpy==1==2"], "'numpy==1==2' is no requirement"),
+        (['torch==2.6.0; python_version<"3.10"'], "has a marker, which is not read"),
+        (["numpy<2", 'torch==2.6.0; python_version<"3.10"'], "has a marker, which is not read"),
+        (["torch @ https://example.com/torch.whl"], "names an address, which is not asked"),
+        (["jax[cuda12,cuda13]==0.12.0.1"], "asks for cuda12 and cuda13 at once"),
+        (["jax[cuda12,cuda13]==0.12.0.1", "numpy"], "asks for cuda12 and cuda13 at once"),
     ],
 )
 def test_questions_that_cannot_be_read(
