@@ -6,6 +6,7 @@ depends on it. The search is bounded in judgements, so it is bounded in time.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Final
 
@@ -111,6 +112,12 @@ def _changes(query: Query, combination: Combination) -> Iterator[tuple[float, st
             text = f"{label} {old} -> {shown or 'what the wheel asks for'}".strip()
             yield COSTS[axis], text
     yield from _hardware_changes(query, combination)
+    if combination.gpu and not _code_is_known(combination):
+        yield 0.0, f"it is not known whether it has code for {combination.gpu.sm}"
+
+
+def _code_is_known(combination: Combination) -> bool:
+    return combination.build is None or bool(combination.build.architectures)
 
 
 def _hardware_changes(query: Query, combination: Combination) -> Iterator[tuple[float, str]]:
@@ -130,12 +137,13 @@ def suggest(
 ) -> tuple[Suggestion, ...]:
     """Return up to `count` suggestions, the cheapest first.
 
-    Other hardware is suggested only if nothing else helps.
+    Other hardware is suggested only if nothing else helps: builds whose code for the GPU is not
+    known come before it, and say so.
     """
     # A package that ended or sees no GPU stands for the framework, which did not and does.
     wanted = replace(query, package=None)
-    for queries in _hardware(engine.facts, wanted):
-        search = _Search(engine, context, wanted)
+    for queries, any_code in _hardware(engine.facts, wanted):
+        search = _Search(engine, context, wanted, any_code=any_code)
         for candidate in queries:
             search.run(candidate, count)
         if search.suggestions:
@@ -165,19 +173,24 @@ def _distinct(
     return tuple(list(chosen.values())[:count])
 
 
-def _hardware(facts: Facts, query: Query) -> Iterator[list[Query]]:
-    """Yield the query as it is, then for the usual hosts, then for the GPUs nearest to its own."""
-    yield [query]
+def _hardware(facts: Facts, query: Query) -> Iterator[tuple[list[Query], bool]]:
+    """Yield the query as it is, then for the usual hosts, then for the GPUs nearest to its own.
+
+    Each with whether builds count whose code for the GPU is not known.
+    """
+    yield [query], False
     gpu = query.gpu
     usual = (gpu.arch if gpu else "") or X86_64
     if arch_of(query) != usual:
-        yield [replace(query, arch=usual)]
+        yield [replace(query, arch=usual)], False
+    elif gpu is not None:
+        yield [query], True
     if gpu is not None:
         others = [other for other in facts.gpus.values() if other.origin.certain and not other.arch]
         others.sort(key=lambda other: (other.kind != gpu.kind, _distance(other, gpu)))
         by_code = {other.sm: other for other in reversed(others) if other.sm != gpu.sm}
         nearest = sorted(by_code.values(), key=lambda other: _distance(other, gpu))
-        yield [replace(query, gpu=other, arch="") for other in nearest[:_MOST_GPUS]]
+        yield [replace(query, gpu=other, arch="") for other in nearest[:_MOST_GPUS]], False
 
 
 def _releases_and_cudas(facts: Facts, query: Query) -> list[tuple[float, str, str]]:
@@ -284,16 +297,22 @@ def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
 
 def first_valid(engine: RuleEngine, context: QueryContext, query: Query) -> Combination | None:
     """Return the first completion of a query that nothing is known or doubted against."""
-    return _Search(engine, context, query).first_valid(query)[0]
+    return _Search(engine, context, query, any_code=False).first_valid(query)[0]
 
 
 class _Search:
-    """One search: its suggestions so far, and the number of judgements it may still make."""
+    """One search: its suggestions so far, and the number of judgements it may still make.
 
-    def __init__(self, engine: RuleEngine, context: QueryContext, query: Query) -> None:
+    `any_code` takes builds whose code for the GPU is not known.
+    """
+
+    def __init__(
+        self, engine: RuleEngine, context: QueryContext, query: Query, *, any_code: bool
+    ) -> None:
         self.engine = engine
         self.context = context
         self.query = query
+        self.any_code = any_code
         self.budget = _BUDGET
         self.suggestions: list[Suggestion] = []
 
@@ -340,6 +359,11 @@ class _Search:
                 return valid
         return None
 
+    def _is_against(self, combination: Combination, reason: RuleResult) -> bool:
+        if self.any_code and reason.rule == "gpu-code" and not _code_is_known(combination):
+            return reason.level == "refusal"
+        return is_against(reason)
+
     def first_valid(self, query: Query) -> tuple[Combination | None, frozenset[str]]:
         """Return the first combination with nothing against it; else the axes to change.
 
@@ -351,12 +375,11 @@ class _Search:
             for combination in combinations:
                 self.budget -= 1
                 changeable = frozenset(_CHANGEABLE)
-                if self.engine.refuses_regardless_of(changeable, combination, is_against):
+                counts = partial(self._is_against, combination)
+                if self.engine.refuses_regardless_of(changeable, combination, counts):
                     of_build.clear()
                     break
-                against = [
-                    reason for reason in self.engine.reasons(combination) if is_against(reason)
-                ]
+                against = [reason for reason in self.engine.reasons(combination) if counts(reason)]
                 if not against:
                     return combination, frozenset()
                 reads = [frozenset(self.engine.reads(reason)) for reason in against]

@@ -75,6 +75,8 @@ def test_every_suggestion_is_valid(question: Query) -> None:
         ("tensorflow==2.21.0 --cuda 13.0", "CUDA 13.0 -> 12.9"),
         ("torch==1.13.1 --gpu K80 --driver 525", "driver 525 -> 470"),
         ("torch==2.15.0 --gpu K80", "torch 2.15.0 -> 2.5.0"),
+        ("'jax[cuda12]==0.4.38' --gpu GH200", "jax 0.4.38 -> 0.4.37"),
+        ("jax==0.4.38 --gpu GH200", "jax 0.4.38 -> 0.4.37"),
     ],
 )
 def test_the_smallest_change_is_suggested_first(ask: str, first: str) -> None:
@@ -97,6 +99,17 @@ def test_hardware_is_changed_last() -> None:
     for suggestion in judged.nearest:
         assert suggestion.combination.gpu is not None
         assert suggestion.combination.gpu.name == "V100"
+
+
+def test_a_build_whose_code_is_not_known_comes_before_other_hardware() -> None:
+    """JAX 0.4.38 alone has no CUDA wheel for aarch64; nobody has read what code others have."""
+    judged = answer("'jax[cuda12]==0.4.38' --gpu GH200", count=5)
+    assert not judged.valid
+    assert judged.nearest
+    for suggestion in judged.nearest:
+        assert suggestion.combination.gpu is not None
+        assert suggestion.combination.gpu.name == "GH200"
+        assert suggestion.changes[-1] == "it is not known whether it has code for sm_90"
 
 
 def test_the_search_for_suggestions_is_bounded() -> None:
