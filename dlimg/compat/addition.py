@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
+
 from dlimg.compat.combination import Combination
 from dlimg.compat.pick import PickRequest
 from dlimg.compat.query import Query, QueryContext
@@ -58,7 +60,10 @@ def addition_of(combination: Combination, default: Distribution) -> Addition | N
 def additions(
     engine: RuleEngine, context: QueryContext, request: PickRequest, frameworks: Iterable[str]
 ) -> Iterator[Addition]:
-    """Yield for each framework the newest release with CUDA that runs on the whole request."""
+    """Yield for each framework the newest release with CUDA that runs on the whole request.
+
+    Of a request for certain versions, the newest of these.
+    """
     if request.without_gpu or request.arch not in ("", X86_64):
         return
     for framework in frameworks:
@@ -72,7 +77,12 @@ def _newest(
     engine: RuleEngine, context: QueryContext, request: PickRequest, framework: str
 ) -> Combination | None:
     releases = context.facts.releases.get(framework, {})
-    final = (version for version in releases if re.fullmatch(r"[0-9.]+", version))
+    wanted = SpecifierSet(request.versions)
+    final = (
+        version
+        for version in releases
+        if re.fullmatch(r"[0-9.]+", version) and wanted.contains(version)
+    )
     for version in sorted(final, key=numbers, reverse=True):
         query = Query(
             framework=framework,

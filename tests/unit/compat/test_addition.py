@@ -79,6 +79,21 @@ def test_two_kinds_of_gpu_need_one_release_for_both() -> None:
     assert addition.command == "dlimg add pytorch 2.10.0 --cuda 12.8"
 
 
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ("==2.5.0", ["pytorch 2.5.0 --cuda 12.4"]),
+        (">=2.4,<2.6", ["pytorch 2.5.1 --cuda 12.4"]),
+        ("==2.15.0", []),
+        ("==1.0.99", []),
+    ],
+)
+def test_the_versions_asked_for_are_added(versions: str, words: list[str]) -> None:
+    asked = PickRequest(gpus=(facts().gpu("RTX 4090"),), driver="550", versions=versions)
+    added = additions(engine(), QueryContext(facts(), TODAY), asked, ["torch"])
+    assert [addition.command for addition in added] == [f"dlimg add {text}" for text in words]
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "matrix.yaml").write_text(MATRIX)
