@@ -26,7 +26,10 @@ def index_row(index: PackageIndexCache, version: str, _: Mapping[str, Any]) -> R
     library = newest_release(index, LIBRARY, requirements.get(LIBRARY))
     row: Row = {name: page[name] for name in ("released", "requires_python") if name in page}
     row["library"] = pin(requirements[LIBRARY])
-    row["pythons"] = page_row(index.releases(LIBRARY)[library])["pythons"] if library else []
+    of_library = page_row(index.releases(LIBRARY)[library]) if library else {}
+    row["pythons"] = of_library.get("pythons", [])
+    if "free_threaded" in of_library:
+        row["free_threaded"] = of_library["free_threaded"]
     row |= {"cuda": [], "plugin": {}, "pins": {}}
     arm = []
     for major in CUDA_MAJORS:

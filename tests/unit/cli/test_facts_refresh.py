@@ -315,6 +315,7 @@ def test_jax_by_its_plugins(shop: Shop, folder: Path) -> None:
         ),
         "jaxlib-1.0-cp312-cp312-manylinux_2_27_x86_64.whl": (b"", "2026-01-01"),
         "jaxlib-1.1-cp313-cp313-manylinux_2_27_x86_64.whl": (b"", "2026-02-01"),
+        "jaxlib-1.1-cp314-cp314t-manylinux_2_27_x86_64.whl": (b"", "2026-02-01"),
         "jax_cuda13_plugin-1.1-cp313-cp313-manylinux_2_27_x86_64.whl": (
             wheel({}, "jax_cuda13_plugin", 'nvidia-cublas>=13; extra == "with-cuda"', "numpy"),
             "2026-02-01",
@@ -327,6 +328,7 @@ def test_jax_by_its_plugins(shop: Shop, folder: Path) -> None:
     assert refreshed(refresh(shop, folder), ["jax"]) == (1, ())
     row = rows_of((folder / "jax.yaml").read_text(), "jax.yaml")["releases"][-1]
     assert (row["pythons"], row["cuda"], row["plugin"]) == (["3.13"], ["13"], {"13": "1.1"})
+    assert row["free_threaded"] == ["3.14t"]
     assert row["pins"] == {"13": {"nvidia-cublas": ">=13"}}
     assert row["architectures"] == {"13": ["sm_75", "compute_120"]}
 
