@@ -39,7 +39,7 @@ IMAGE: Final = Pattern(
 PLATFORM: Final = Pattern(
     r"(?:x86_64|aarch64)-manylinux_2_[0-9]{1,2}",
     "a platform of wheels",
-    "write e.g. x86_64-manylinux_2_28",
+    "write e.g. x86_64-manylinux_2_28, or aarch64-manylinux_2_28 for ARM hosts",
 )
 NAME: Final = Pattern(
     rf"(?=.{{1,{LONGEST}}}\Z)[a-z0-9]+(?:[._-][a-z0-9]+)*",

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
+from packaging.version import InvalidVersion, Version
+
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Problem, nearest
 from dlimg.facts.load import Facts
@@ -55,6 +57,7 @@ def without_unknown_names(facts: Facts, matrix: Matrix, problems: list[Problem])
                 facts.distributions[systems[name].distribution].python for name in family.axes["os"]
             }
             families[family.name] = _with_pythons(matrix, family, pythons, problems)
+            problems += _respelled_releases(facts, matrix, family)
     problems += _unknown_pythons(facts, matrix)
     unsound = matrix.unsound | (matrix.families.keys() - families.keys())
     return replace(matrix, operating_systems=systems, families=families, unsound=unsound)
@@ -79,6 +82,29 @@ def _with_pythons(
 def _framework_hint(framework: str, known: Iterable[str]) -> str:
     hint = nearest(framework, known)
     return f"{hint}; `framework: {NO_FACTS}` if nothing is to be checked"
+
+
+def _respelled_releases(facts: Facts, matrix: Matrix, family: Family) -> Iterator[Problem]:
+    """Yield versions that spell a release otherwise than the facts: 2.6 is release 2.6.0.
+
+    Nothing would be checked of such a cell, and its tag would not have the release's name.
+    """
+    releases = facts.releases.get(family.framework, {})
+    for version in family.axes["version"]:
+        release = "" if version in releases else _same_release(version, releases)
+        if release:
+            message = f"{family.name}: version {version} is the release {release}"
+            hint = f"write {release}, as the package index does"
+            yield _problem(matrix, family.lines["version"], message, hint)
+
+
+def _same_release(version: str, releases: Iterable[str]) -> str:
+    """Return the release of the same version, or an empty text."""
+    try:
+        wanted = Version(version)
+    except InvalidVersion:
+        return ""
+    return next((release for release in releases if Version(release) == wanted), "")
 
 
 def _unknown_pythons(facts: Facts, matrix: Matrix) -> Iterable[Problem]:
