@@ -49,5 +49,5 @@ def run(options: RenderOptions, context: Context) -> int:
         context.log(f"all {total} Dockerfiles are current")
         return 0
     written = write_rendered(files)
-    context.log(f"{total} Dockerfiles: {written} written, {len(files.stale)} removed")
+    context.log(f"{counted(total, 'Dockerfile')}: {written} written, {len(files.stale)} removed")
     return 0

@@ -17,6 +17,7 @@ _NO_WHEEL: Final = re.compile(
     r"(?P<name>[a-z0-9-]+)\S* (?:has|have) no (?:usable )?wheels"
     r"|versions of (?P<all>[a-z0-9-]+)\S* have no usable wheels"
 )
+_UNKNOWN: Final = re.compile(r"(?P<name>[a-z0-9-]+)\S* was not found in the package registry")
 
 
 def folder_packages(request: LockRequest, folders: Sequence[Path]) -> frozenset[str]:
@@ -60,6 +61,12 @@ def named_in(report: str, names: Collection[str]) -> frozenset[str]:
 
 def hint_without_wheel(report: str, cell: str) -> str:
     """Return the ways out if uv found no wheel of a package, or an empty text."""
+    unknown = _UNKNOWN.search(report)
+    if unknown:
+        return (
+            f"correct the name of {unknown['name']}, name an index that has it under `indexes`, "
+            "or a folder that has its wheel with --find-links"
+        )
     match = _NO_WHEEL.search(report)
     if not match:
         return ""

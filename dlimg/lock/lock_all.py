@@ -258,7 +258,10 @@ def _missing_wheels(request: LockRequest) -> str:
         for text in request.requirements
         if has_local_version(text) and not request.index_of(package_name(text))
     )
-    return f"no extra wheel folder has {wanted} for Python {request.python}, see --find-links"
+    return (
+        f"no extra wheel folder has {wanted} for Python {request.python}: name one with "
+        "--find-links, or the index that has it under `indexes` (docs/indexes.md)"
+    )
 
 
 def _details(result: LockResult) -> str:

@@ -103,6 +103,7 @@ def read_text(path: Path) -> str:
         hint = "run in the project's folder, name the file with --matrix, or `dlimg init` one"
         raise BadInput("there is no such file", where=str(path), hint=hint) from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"not UTF-8 text: {error.reason}", where=str(path)) from error
+        hint = "save it as UTF-8"
+        raise BadInput(f"not UTF-8 text: {error.reason}", where=str(path), hint=hint) from error
     except OSError as error:
         raise BadInput(f"cannot be read: {error.strerror}", where=str(path)) from error

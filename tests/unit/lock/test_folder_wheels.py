@@ -101,3 +101,14 @@ def test_the_hint_names_the_ways_out(tmp_path: Path, index: PackageIndexServer) 
     for way in ("--find-links", f"`dlimg wheel sourcelike --for {own.cell.id}`", "`indexes`"):
         assert way in hint
     assert os.linesep not in hint
+
+
+def test_a_name_that_the_index_does_not_have_is_to_be_corrected(
+    tmp_path: Path, index: PackageIndexServer
+) -> None:
+    own = project(tmp_path, index, "[sourcelik]")
+    with pytest.raises(BadInput) as caught:
+        own.lock()
+    hint = caught.value.problems[0].hint
+    for way in ("correct the name of sourcelik", "`indexes`", "--find-links"):
+        assert way in hint
