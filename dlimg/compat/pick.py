@@ -18,6 +18,8 @@ from dlimg.model import CPU, Cell, Flavour, Lock
 
 # How a GPU runs a wheel: by machine code for just this chip, for its major, by PTX, or unknown.
 EXACT, MAJOR, PTX, UNKNOWN = range(4)
+# The doubt about images whose framework the facts do not have.
+_NO_FACTS = "no-facts"
 LockOf = Callable[[str], Lock | None]
 # The results of the rules for a cell, by GPU.
 Reasons: TypeAlias = tuple[tuple[GpuFact | None, tuple[RuleResult, ...]], ...]
@@ -170,7 +172,7 @@ def _unknown_code(cell: Cell, combination: Combination) -> RuleResult | None:
     if not cell.is_cuda or combination.gpu is None or combination.release is not None:
         return None
     message = f"no facts about {cell.package} {cell.version}: it may have no code for this GPU"
-    return warn("no-facts", message, "dlimg facts", certain=False)
+    return warn(_NO_FACTS, message, "dlimg facts", certain=False)
 
 
 def _first_refusal(reasons: Reasons, request: PickRequest) -> tuple[RuleResult, str] | None:
@@ -309,9 +311,15 @@ def _another_family(catalog: Catalog, request: PickRequest, engine: RuleEngine) 
 
 
 def _best(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Cell | None:
-    """Return the best cell that runs without a doubt."""
-    matches = pick(catalog, request, engine).matches
-    return next((match.cell for match in matches if not match.doubts), None)
+    """Return the best cell that runs without a doubt.
+
+    Of a family of the request, one that the facts know nothing of counts, too.
+    """
+    for match in pick(catalog, request, engine).matches:
+        doubts = {reason.rule for reason in match.doubts}
+        if not doubts or (request.family and doubts == {_NO_FACTS}):
+            return match.cell
+    return None
 
 
 def _no_gpu(catalog: Catalog, request: PickRequest, engine: RuleEngine) -> Advice | None:

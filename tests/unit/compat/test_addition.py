@@ -168,3 +168,11 @@ def test_pick_and_why_need_no_matrix(
     assert json.loads(capsys.readouterr().out)["runs"]
     assert main(["why", "torch==2.6.0"]) == 0
     assert "it works" in capsys.readouterr().out
+
+
+def test_a_newer_driver_is_advised_for_a_family_without_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["pick", "rapids", "--gpu", "RTX 4090", "--driver", "570"]) == 1
+    assert "update the driver to 580.65.06 or newer: then dlimg/rapids:" in capsys.readouterr().err
