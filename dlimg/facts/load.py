@@ -110,7 +110,8 @@ class Facts:
         """Return the accelerator of another maker that has this name."""
         if names_nvidia(name):
             return None
-        keys = (name_key(name), short_name_key(name))
+        # Chinese names are no part of a key, which is of a chip's letters and digits.
+        keys = (name_key(name), short_name_key(name), "".join(name.split()))
         return next(
             (
                 other
