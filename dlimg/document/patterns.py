@@ -126,5 +126,6 @@ PACKAGE: Final = Pattern(_PACKAGE, "the name of a package", "")
 REQUIREMENT: Final = Pattern(
     rf"{_PACKAGE} *(?:\[[A-Za-z0-9._, -]*\])? *(?:[<>=!~;(][^{{}}]*)?",
     "a requirement",
-    "write e.g. jax[cuda13]==0.12.0.1",
+    "write e.g. jax[cuda13]==0.12.0.1; a wheel of one's own comes from a folder (--find-links) or "
+    "an index (`indexes`)",
 )

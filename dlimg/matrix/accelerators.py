@@ -36,11 +36,18 @@ def unknown_accelerator(
         return f"unknown accelerator {name!r}", f"write {wanted}"
     message = f"accelerator {name!r} has no stack"
     if not wanted:
-        return message, f"name a minor, e.g. cuda{match[1]}.0, that is under `stacks`"
+        return message, (
+            f"name a minor that is under `stacks`; `dlimg why {_package(framework)} "
+            f"--cuda {match[1]}` finds one"
+        )
     return message, _stack_hint(f"{match[1]}.{match[2]}", framework)
 
 
 def _stack_hint(cuda: str, framework: str) -> str:
     row = f'cuda{cuda}: {{cuda: "{cuda}", leader: PACKAGE==VERSION, python: "3.13"}}'
-    names = framework if framework not in ("", NO_FACTS) else "torch"
+    names = _package(framework)
     return f"add under `stacks`: {row}; `dlimg why {names} --cuda {cuda}` says which have it"
+
+
+def _package(framework: str) -> str:
+    return framework if framework not in ("", NO_FACTS) else "torch"
