@@ -53,7 +53,8 @@ class Engine:
     """A connected engine; the variables of its `context` lead to it.
 
     `architecture` is that of the images that it runs and builds: `amd64` or `arm64`. With `ssh`
-    it is on another machine, where its `docker` is a command, too.
+    it is on another machine, where its `docker` is a command, too. `security` are its security
+    options, as it stated them when it was connected to; None if it was not asked.
     """
 
     host: str
@@ -65,6 +66,7 @@ class Engine:
     sdk: DockerClient
     architecture: str = "amd64"
     ssh: SshHost | None = None
+    security: tuple[str, ...] | None = None
 
     def docker_argv(self, *arguments: str, terminal: bool = False) -> list[str]:
         """Return the argument list of a `docker` command, through ssh for an engine elsewhere."""
@@ -108,7 +110,15 @@ def connect(host: str, *, private: bool, command: Path | None, context: Context)
         root=str(info.get("DockerRootDir", "")),
         sdk=sdk,
         architecture=str(version.get("Arch", "unknown")),
+        security=tuple(info.get("SecurityOptions") or ()),
     )
+
+
+def security_options(engine: Engine) -> tuple[str, ...]:
+    """Return the engine's security options: rootless, SELinux and others."""
+    if engine.security is not None:
+        return engine.security
+    return tuple(engine.sdk.info().get("SecurityOptions") or ())
 
 
 def open_sdk(context: Context, *, seconds: int) -> DockerClient:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from dlimg.context import Context
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, security_options
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.host.ignore import (
     FileState,
@@ -153,7 +153,7 @@ class RemotePlace:
         return outcome.stdout.strip()
 
     def user(self, engine: Engine) -> str:
-        options = engine.sdk.info().get("SecurityOptions") or ()
+        options = security_options(engine)
         return "0:0" if any("rootless" in option for option in options) else self.facts.user
 
     def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from dlimg.checks.evidence import evidence_folder, read_evidence
 from dlimg.checks.verdicts import proof_line
 from dlimg.context import Context
-from dlimg.engine.client import Engine
+from dlimg.engine.client import Engine, security_options
 from dlimg.errors import BadInput, Negative
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
@@ -411,13 +411,9 @@ def run_labels(record: RunRecord) -> dict[str, str]:
     return {name: value for name, value in labels.items() if value}
 
 
-def _security_options(engine: Engine) -> Sequence[str]:
-    return engine.sdk.info().get("SecurityOptions") or ()
-
-
 def _security(engine: Engine) -> tuple[str, ...]:
     """Return options with which SELinux lets the container into folders of this machine."""
-    has_selinux = any("name=selinux" in option for option in _security_options(engine))
+    has_selinux = any("name=selinux" in option for option in security_options(engine))
     return ("label=disable",) if has_selinux else ()
 
 
@@ -435,7 +431,7 @@ def _user(engine: Engine) -> str:
 
     In a rootless engine the container's root is the caller.
     """
-    if any("rootless" in option for option in _security_options(engine)):
+    if any("rootless" in option for option in security_options(engine)):
         return "0:0"
     if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
         return ""
