@@ -185,7 +185,9 @@ def _engine_gives_gpus(probe: MachineProbe, _need: MachineNeed) -> Iterator[Doct
 def _gives_gpus(probe: MachineProbe) -> bool:
     info: Any = probe.docker_info
     devices = [str(row.get("ID", "")) for row in info.get("DiscoveredDevices") or ()]
-    return "nvidia" in (info.get("Runtimes") or {}) or any("gpu" in name for name in devices)
+    return "nvidia" in (info.get("Runtimes") or {}) or any(
+        name.startswith("nvidia.com/gpu=") for name in devices
+    )
 
 
 def _disk(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:

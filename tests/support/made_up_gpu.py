@@ -43,10 +43,12 @@ class MadeUpGpu:
     smi: Path
 
 
-def write_smi(folder: Path, name: str = "Tesla T4", capability: str = "7.5") -> Path:
+def write_smi(
+    folder: Path, name: str = "Tesla T4", capability: str = "7.5", driver: str = DRIVER
+) -> Path:
     """Write a stand-in for nvidia-smi, which shows this GPU."""
     smi = folder / "nvidia-smi"
-    smi.write_text(SMI.format(name=name, capability=capability, driver=DRIVER))
+    smi.write_text(SMI.format(name=name, capability=capability, driver=driver))
     smi.chmod(0o755)
     return smi
 
@@ -63,11 +65,16 @@ def pip_files(folder: Path) -> dict[Path, str]:
 
 @contextlib.contextmanager
 def made_up_gpu(
-    engine: Engine, folder: Path, name: str = "Tesla T4", capability: str = "7.5"
+    engine: Engine,
+    folder: Path,
+    name: str = "Tesla T4",
+    capability: str = "7.5",
+    *,
+    driver: str = DRIVER,
 ) -> Iterator[MadeUpGpu]:
     """A GPU for the time of the block; containers that get it get `pip_files`, too."""
     kind = f"t{secrets.token_hex(4)}x/gpu"
-    smi = write_smi(folder, name, capability)
+    smi = write_smi(folder, name, capability, driver)
     files = {smi: "/usr/bin/nvidia-smi", **pip_files(folder)}
     mounts = [
         {"hostPath": str(file), "containerPath": path, "options": ["ro", "bind"]}
@@ -84,11 +91,11 @@ def made_up_gpu(
     place.mkdir(mode=0o700)
     try:
         _wait_for_device(engine, f"{kind}=all")
-        driver = made_up_driver(folder / "driver", MANAGEMENT)
+        libraries = made_up_driver(folder / "driver", MANAGEMENT)
         variables = {
-            "LD_LIBRARY_PATH": str(driver),
+            "LD_LIBRARY_PATH": str(libraries),
             "GPUS": f"{name}:{capability}",
-            "DRIVER": DRIVER,
+            "DRIVER": driver,
             "DOCKER_HOST": f"unix://{place}/docker.sock",
         }
         with _translated(engine, place / "docker.sock", kind.encode()):

@@ -170,13 +170,14 @@ class Reader:
     """Somebody who follows a page in a folder, by a shell that keeps its folder and variables.
 
     `shell` runs the script on its standard input. `type_cell` runs a cell of a notebook, in a new
-    kernel if the second argument is true.
+    kernel if the second argument is true. `look` is given what a command printed before a Ctrl-C.
     """
 
     folder: Path
     variables: Mapping[str, str]
     shell: Sequence[str] = LOCAL_SHELL
     type_cell: Callable[[str, bool], str] | None = None
+    look: Callable[[str], object] = str
     state: str = field(default_factory=lambda: f"/tmp/tutorial-{secrets.token_hex(8)}")  # noqa: S108
 
     def walk(self, page: TutorialPage) -> Iterator[tuple[Step, str]]:
@@ -251,6 +252,7 @@ class Reader:
             for text in _texts(terminal):
                 output += text
                 if until and re.fullmatch(output_pattern(until), plain(output)):
+                    self.look(plain(output))
                     os.killpg(child.pid, signal.SIGINT)
                     until = ""
             return child.wait(), plain(output)

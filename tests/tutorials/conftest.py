@@ -36,7 +36,6 @@ IMAGES = {
     ),
     WORKSPACE: (WORKSPACE, "jax-0.12.0.1-cuda12.9-py3.13-debian13-workspace"),
 }
-HOME = "tutorial-home"
 
 
 def image_name(registry: str, name: str) -> str:
@@ -80,9 +79,13 @@ def gpu(engine: Engine, tmp_path: Path) -> Iterator[MadeUpGpu]:
 
 
 @pytest.fixture
-def variables(tmp_path: Path, registry: str, engine: Engine) -> dict[str, str]:
+def variables(
+    tmp_path: Path, registry: str, engine: Engine, request: pytest.FixtureRequest
+) -> dict[str, str]:
     """The variables of a reader with an empty home; `dlimg` and `docker` are commands."""
-    home, programs = tmp_path / HOME, tmp_path / "programs"
+    name = f"home-of-{request.path.stem}"
+    remove_runs(engine, f"/{name}/")  # of a test that was killed
+    home, programs = tmp_path / name, tmp_path / "programs"
     for folder in (home, programs):
         folder.mkdir()
     command = programs / "dlimg"
@@ -111,7 +114,6 @@ def reader(
     """Somebody at a machine with a GPU and an engine; their runs and data are gone afterwards."""
     home = Path(variables["HOME"])
     page = page_of(request.path.name)
-    remove_runs(engine, f"/{HOME}")  # of tests that were killed
     reader = Reader(folder=home, variables={**variables, **gpu.variables})
     try:
         yield reader

@@ -8,7 +8,7 @@ import requests
 
 def assert_jupyter_answers(output: str) -> str:
     """Open the one address in an output, which shows JupyterLab; return it."""
-    address = str(*re.findall(r"http://\S+", output))
+    address = str(*re.findall(r"^Jupyter: (http://\S+)", output, re.MULTILINE))
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -44,8 +44,9 @@ else:
 (file,) = pathlib.Path(jupyter_runtime_dir()).glob(f"kernel-{kernel}.json")
 client = BlockingKernelClient(connection_file=str(file))
 client.load_connection_file()
+client.hb_channel.time_to_dead = 60.0  # the machine of the tests may be busy
 client.start_channels()
-client.wait_for_ready(timeout=60)
+client.wait_for_ready(timeout=120)
 
 def show(message):
     content = message["content"]

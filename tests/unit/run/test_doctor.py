@@ -133,6 +133,12 @@ def test_a_good_machine_has_nothing_to_mend() -> None:
             "gives no GPU",
             "nvidia-ctk runtime configure",
         ),
+        (
+            {"docker_info": {"DiscoveredDevices": [{"ID": "example.com/gpu=0"}]}},
+            "GPU in containers",
+            "gives no GPU",
+            "nvidia-ctk runtime configure",
+        ),
         ({"disk_docker": 5 * GIB}, "disk", "takes about 15.57 GB", "docker system prune"),
         ({"disk_home": 2**20}, "disk", "home has 1 MB free", "a larger disk"),
         ({"quota": "/dev/sda1 100* 90 100"}, "quota", "used up", "remove files"),
