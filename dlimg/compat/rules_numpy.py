@@ -10,6 +10,7 @@ from dlimg.model import Lock
 
 NUMPY: Final = "numpy"
 NUMPY_1: Final = "numpy<2"
+NUMPY_RELEASE: Final = "numpy-release"
 _FIRST_OF_2: Final = (2,)
 
 
@@ -58,9 +59,9 @@ def numpy_release(facts: Facts, combination: Combination) -> RuleResult | None:
     locked = lock.version_of(NUMPY) if lock else ""
     if lock and not is_numpy_2(lock):
         has = f"the lock has NumPy {locked}" if locked else "the lock has no NumPy"
-        return confirm("numpy-release", f"{old.message}; {has}", old.source, certain=old.certain)
+        return confirm(NUMPY_RELEASE, f"{old.message}; {has}", old.source, certain=old.certain)
     has = f", the lock has NumPy {locked}" if locked else ""
     message = (
         f"{old.message} ({old.since} is the first for NumPy 2){has}: ask for {NUMPY_1} with it"
     )
-    return warn("numpy-release", message, old.source, certain=old.certain)
+    return warn(NUMPY_RELEASE, message, old.source, certain=old.certain)

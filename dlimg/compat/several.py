@@ -15,18 +15,22 @@ from dlimg.compat.combination import Combination
 from dlimg.compat.parse_names import CPU
 from dlimg.compat.query import Query, QueryContext, arch_of, completions
 from dlimg.compat.rule_engine import RuleEngine
-from dlimg.compat.suggest import Suggestion, suggest
+from dlimg.compat.rule_result import confirm, refuse
+from dlimg.compat.rules_numpy import NUMPY, NUMPY_1, NUMPY_RELEASE, built_for_numpy_1
+from dlimg.compat.suggest import Suggestion, suggest, version_cost
 from dlimg.compat.wheel_tags import admits
 from dlimg.compat.why import WhyAnswer, judge, least_refused
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput
 from dlimg.facts.load import Facts
 from dlimg.facts.model import PYPI, Distribution
-from dlimg.lock.conflict import Conflict
+from dlimg.lock.conflict import Conflict, exclude
 
 # What people call a package whose name on the index is another.
 _NICKNAMES: Final = {"pytorch": "torch", "tf": "tensorflow"}
 _SUGGESTIONS: Final = 4
+# As much as another minor release of a framework.
+_NUMPY_1_COST: Final = 1.5
 # From this likeness on a name is taken for a misspelling of a framework's.
 _MISSPELT: Final = 0.75
 _ONE_REQUIREMENT: Final = (
@@ -218,6 +222,7 @@ def judge_several(engine: RuleEngine, context: QueryContext, query: SeveralQuery
         for asked in [framework_query(facts, each, base)]
     )
     conflicts = (*_unpaired(facts, query.requirements), *_pins_apart(answers))
+    answers = tuple(_with_numpy(facts, each, query.requirements) for each in answers)
     return SeveralVerdict(python=python, system=system, answers=answers, conflicts=conflicts)
 
 
@@ -271,6 +276,47 @@ def _unpaired(facts: Facts, requirements: Iterable[NamedRequirement]) -> Iterato
                 message=message,
                 source=release.source if release else "",
             )
+
+
+def _with_numpy(
+    facts: Facts, answer: FrameworkAnswer, requirements: Sequence[NamedRequirement]
+) -> FrameworkAnswer:
+    """Return the answer with what the requirement of NumPy says of a framework for NumPy 1."""
+    requirement = answer.requirement
+    version = requirement.version.partition("+")[0]
+    old = built_for_numpy_1(facts, requirement.framework, version)
+    numpy = next((each for each in requirements if each.name == NUMPY), None)
+    if old is None or numpy is None:
+        return answer
+    if exclude(numpy.specifier, "<2"):
+        since = f"{old.since} is the first for NumPy 2"
+        message = f"{old.message} ({since}), and {numpy.text} is asked for"
+        result = refuse(NUMPY_RELEASE, "runtime", message, old.source, certain=old.certain)
+    elif exclude(numpy.specifier, ">=2"):
+        message = f"{old.message}; {numpy.text} is asked for"
+        result = confirm(NUMPY_RELEASE, message, old.source, certain=old.certain)
+    else:
+        return answer
+    judged = answer.answer
+    others = tuple(reason for reason in judged.reasons if reason.rule != NUMPY_RELEASE)
+    fails_at = judged.fails_at or ("runtime" if result.level == "refusal" else None)
+    return replace(answer, answer=replace(judged, fails_at=fails_at, reasons=(result, *others)))
+
+
+def changes_for_numpy(
+    facts: Facts, query: SeveralQuery, refused: FrameworkAnswer
+) -> Iterator[tuple[float, SeveralQuery]]:
+    """Yield queries with NumPy 1, and with the first release for NumPy 2, where that refuses."""
+    rules = {reason.rule for reason in refused.answer.reasons if reason.level == "refusal"}
+    numpy = next((each for each in query.requirements if each.name == NUMPY), None)
+    asked = refused.requirement
+    old = built_for_numpy_1(facts, asked.framework, asked.version.partition("+")[0])
+    if NUMPY_RELEASE not in rules or numpy is None or old is None:
+        return
+    older = replace(numpy, specifier=NUMPY_1.removeprefix(NUMPY), version="")
+    yield _NUMPY_1_COST, query.replaced(NUMPY, older)
+    newer = asked.at(old.since)
+    yield version_cost(asked.version, old.since), query.replaced(asked.name, newer)
 
 
 def _pins_apart(answers: Sequence[FrameworkAnswer]) -> Iterator[Conflict]:

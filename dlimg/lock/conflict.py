@@ -110,7 +110,7 @@ def _contradiction(demands: Sequence[_Demand], requirements: Sequence[str]) -> C
     """Return the first package of which two requirements need versions that exclude each other."""
     for index, first in enumerate(demands):
         for second in demands[index + 1 :]:
-            if first.child != second.child or not _exclude(first.specifier, second.specifier):
+            if first.child != second.child or not exclude(first.specifier, second.specifier):
                 continue
             needing = first if first.parent else second
             other = second if needing is first else first
@@ -173,7 +173,7 @@ def _root(demand: _Demand, demands: Sequence[_Demand], requirements: Sequence[st
     return ""
 
 
-def _exclude(first: str, second: str) -> bool:
+def exclude(first: str, second: str) -> bool:
     """Return whether no version satisfies both; unknown is no."""
     for pinned, other in ((first, second), (second, first)):
         version = re.fullmatch(r"===?([^,*]+)", pinned)
@@ -182,7 +182,20 @@ def _exclude(first: str, second: str) -> bool:
                 return not SpecifierSet(other).contains(Version(version[1]), prereleases=True)
             except (InvalidSpecifier, InvalidVersion):
                 return False
-    return _lowest(first) > _highest(second) or _lowest(second) > _highest(first)
+    return _is_above(first, second) or _is_above(second, first)
+
+
+def _is_above(first: str, second: str) -> bool:
+    """Return whether all versions of the first are above those of the second."""
+    low, high = _lowest(first), _highest(second)
+    if low != high:
+        return low > high
+    try:
+        return not all(
+            SpecifierSet(each).contains(low, prereleases=True) for each in (first, second)
+        )
+    except InvalidSpecifier:
+        return False
 
 
 def _lowest(specifier: str) -> Version:

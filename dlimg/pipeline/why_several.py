@@ -17,6 +17,7 @@ from dlimg.compat.several import (
     NamedRequirement,
     SeveralQuery,
     SeveralVerdict,
+    changes_for_numpy,
     judge_several,
     nearest_releases,
     parse_requirements,
@@ -227,6 +228,7 @@ class _NearestSearch:
         for refused in answer.verdict.answers:
             if refused.answer.valid or refused.requirement.text not in query.texts:
                 continue
+            yield from changes_for_numpy(self.engine.facts, query, refused)
             for suggestion, new in nearest_releases(self.engine, self.context, refused):
                 python = suggestion.combination.python
                 moved = replace(base, python=python if base.python else "")

@@ -38,6 +38,12 @@ FACTS_ALONE: list[tuple[str, dict[str, str], str]] = [
     ("tensorflow==2.15.0 numpy", {"python": "3.11"}, ""),
     ("torch==2.9.0 numpy", {"python": "3.13t"}, "python-source"),
     ("torch==2.6.0+cu126 torchvision==0.21.0", {"gpu": "V100"}, ""),
+    ("torch==2.2.2 'numpy>=2'", {"python": "3.11"}, "numpy-release"),
+    ("torch==2.2.2 numpy==2.1.0", {"python": "3.11"}, "numpy-release"),
+    ("tensorflow==2.14.0 'numpy>=2,<2.3'", {"python": "3.11"}, "numpy-release"),
+    ("torch==2.2.2 'numpy<2'", {"python": "3.11"}, ""),
+    ("torch==2.2.2 'numpy>=1.26'", {"python": "3.11"}, ""),
+    ("torch==2.3.0 'numpy>=2'", {"python": "3.11"}, ""),
     ("torch==2.6.0+cpu numpy", {"gpu": "T4"}, "gpu-unused"),
 ]
 

@@ -64,6 +64,17 @@ REPORTS: list[tuple[str, tuple[str, ...], str, str]] = [
     ),
     (
         (
+            "Because tensorflow==2.15.1 depends on numpy>=1.23.5,<2.0.0 and you require "
+            "tensorflow==2.15.1, we can conclude that you require numpy>=1.23.5,<2.0.0. And "
+            "because you require numpy>=2, we can conclude that your requirements are "
+            "unsatisfiable."
+        ),
+        ("tensorflow==2.15.1", "numpy>=2"),
+        "numpy",
+        "tensorflow==2.15.1 needs numpy>=1.23.5,<2.0.0, and numpy>=2 is asked for",
+    ),
+    (
+        (
             "Because nosuchpackage was not found in the package registry and you require "
             "nosuchpackage==1.0, we can conclude that your requirements are unsatisfiable."
         ),
