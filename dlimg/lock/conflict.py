@@ -21,7 +21,7 @@ _DEPENDS: Final = re.compile(
 )
 _ABSENT: Final = re.compile(
     rf"(?P<package>{_NAME})(?P<specifier>{_SPECIFIER})? (?P<why>was not found in the package "
-    r"registry|has no usable wheels|has no wheels with a matching [a-zA-Z ]+?tag)"
+    r"registry|ha(?:s|ve) no usable wheels|has no wheels with a matching [a-zA-Z ]+?tag)"
 )
 _NO_VERSION: Final = re.compile(
     rf"there (?:is|are) no versions? of (?P<package>{_NAME})(?P<specifier>{_SPECIFIER})?"
@@ -30,6 +30,7 @@ _REQUIRES: Final = re.compile(rf"you require (?P<package>{_NAME})(?P<specifier>{
 _BRIEF: Final = {
     "was": "is not on the package index",
     "has no usable": "has no wheel on the package index",
+    "have no usable": "has no wheel on the package index",
     "has no wheels": "has no wheel for this Python and platform",
 }
 

@@ -75,6 +75,15 @@ REPORTS: list[tuple[str, tuple[str, ...], str, str]] = [
     ),
     (
         (
+            "Because all versions of jieba have no usable wheels and you require jieba, we can "
+            "conclude that your requirements are unsatisfiable."
+        ),
+        ("jieba", "torch==2.6.0"),
+        "jieba",
+        "jieba has no wheel on the package index",
+    ),
+    (
+        (
             "Because nosuchpackage was not found in the package registry and you require "
             "nosuchpackage==1.0, we can conclude that your requirements are unsatisfiable."
         ),
