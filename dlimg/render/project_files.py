@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final, Literal
 
@@ -63,6 +64,12 @@ class NewFamily:
     paired_packages: Mapping[str, tuple[str, ...]]
     additions: str
     cells: tuple[Cell, ...]
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """All packages of the family, of any accelerator."""
+        texts = (*self.packages.values(), *self.paired_packages.values())
+        return tuple(chain.from_iterable(texts))
 
     @property
     def first(self) -> Cell:
@@ -160,7 +167,13 @@ def matrix_text(
     """Return the text of the new matrix, in which lint ignores these findings."""
     cells = [cell for family in families for cell in family.cells]
     systems = [matrix.operating_systems[name] for name in {cell.os.name: 0 for cell in cells}]
-    named = {index.name for cell in cells for index in cell.indexes}
+    packages = {package_of(text) for family in families for text in family.requirements}
+    named = {
+        index.name
+        for cell in cells
+        for index in cell.indexes
+        if not packages.isdisjoint(index.packages)
+    }
     return (
         _templates()
         .get_template("matrix.yaml.j2")

@@ -88,6 +88,8 @@ def test_each_family_has_a_project_with_an_image_for_cuda(
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
     assert {row[0].split("-")[0] for row in rows} == {family}
     assert any("-cuda" in row[0] for row in rows)
+    # The index of CPU builds is PyTorch's: a project without it has none.
+    assert ("\nindexes:\n" in Path("new/matrix.yaml").read_text()) is (family == "pytorch")
     assert {row[-1] for row in rows} == {"yes"}
     assert main(["--matrix", "new/matrix.yaml", "lock", "--check"]) == 0
     assert main(["--matrix", "new/matrix.yaml", "lint"]) == 0
