@@ -46,6 +46,7 @@ _UNREACHABLE: Final = re.compile(
     re.IGNORECASE,
 )
 _NO_LOGIN: Final = re.compile(r"\b(401 Unauthorized|403 Forbidden|407 Proxy Auth\w*)")
+_DAMAGED: Final = re.compile(r"Failed to extract archive: (?P<file>\S+\.whl)")
 _NO_SOLUTION: Final = "No solution found"
 _CONSTRAINTS: Final = "constraints.txt"
 _OVERRIDES: Final = "overrides.txt"
@@ -335,9 +336,12 @@ def _failure(
             hint="check the network, the proxy and the index address (UV_DEFAULT_INDEX), then run "
             "it again; finished locks are kept",
         )
+    damaged = _DAMAGED.search(output)
+    hint = f"{damaged['file']} is damaged: get it again, or remove it" if damaged else ""
     return Negative(
         f"uv failed with exit code {ended.returncode}: {output[:LONGEST_REASON]}",
         where=request.where,
+        hint=hint,
     )
 
 

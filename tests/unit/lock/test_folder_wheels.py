@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlimg.errors import BadInput
+from dlimg.errors import BadInput, Negative
 from dlimg.lock.check import check_locks
 from dlimg.lock.local_wheels import wheel_folders
 from tests.support.index_project import DEFAULT, IndexProject
@@ -101,6 +101,16 @@ def test_the_hint_names_the_ways_out(tmp_path: Path, index: PackageIndexServer) 
     for way in ("--find-links", f"`dlimg wheel sourcelike --for {own.cell.id}`", "`indexes`"):
         assert way in hint
     assert os.linesep not in hint
+
+
+def test_a_damaged_wheel_is_named(tmp_path: Path, index: PackageIndexServer) -> None:
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    (folder / OWN[0]).write_bytes(b"no zip")
+    own = project(tmp_path, index)
+    with pytest.raises(Negative) as caught:
+        own.lock([str(folder)])
+    assert caught.value.problems[0].hint == f"{OWN[0]} is damaged: get it again, or remove it"
 
 
 def test_a_name_that_the_index_does_not_have_is_to_be_corrected(
