@@ -433,6 +433,18 @@ class CheckStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellSelection:
+    """The cells that a command is for: patterns of ids, or a group of the matrix, or all."""
+
+    patterns: tuple[str, ...] = ()
+    group: str = ""
+
+    @property
+    def is_all(self) -> bool:
+        return not (self.patterns or self.group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A script that proves one property of an image; `needs` holds, for example, `gpu`.
 

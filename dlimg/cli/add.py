@@ -8,6 +8,7 @@ from dlimg.cli.edit_options import add_edit, edit_of
 from dlimg.cli.printing import out
 from dlimg.compat.why import WhyAnswer
 from dlimg.context import Context
+from dlimg.model import CellSelection
 from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.matrix_edit import (
     LATEST,
@@ -17,7 +18,7 @@ from dlimg.pipeline.matrix_edit import (
     plan_addition,
     write_edit,
 )
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.report.matrix_edit import edit_diff, edit_sentences
 from dlimg.report.why import answer_text
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 
 from dlimg.errors import BadInput
-from dlimg.pipeline.project import CellSelection
+from dlimg.model import CellSelection
 
 
 def add_cells(parser: ArgumentParser) -> None:

@@ -17,9 +17,10 @@ from dlimg.cli.report_files import prepare_reports, write_reports
 from dlimg.cli.run_options import add_build_arguments, build_settings_of, host_settings_of
 from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.model import CellSelection
 from dlimg.pipeline.host_checks import HostSettings, measure_host
 from dlimg.pipeline.planned_images import BuildSettings
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.pipeline.run import Run, TestSettings, images_to_build, run_images
 from dlimg.report.bench import BENCHMARK, HEADINGS, bench_json, bench_rows, bench_text
 from dlimg.report.summary import failure_text

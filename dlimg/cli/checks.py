@@ -7,8 +7,9 @@ from pathlib import Path
 from dlimg.cli.arguments import add_cells, add_format, add_own_checks, cells_of
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
+from dlimg.model import CellSelection
 from dlimg.pipeline.images import checks_of_cell, log_former_needs
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.report.checks import OF_MANY, OF_ONE, check_json, check_row, check_rows
 
 

@@ -8,7 +8,8 @@ from dlimg.cli.arguments import add_cells, add_format, cells_of
 from dlimg.cli.printing import is_terminal, print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.pipeline.project import CellSelection, Project, read_project, select_cells
+from dlimg.model import CellSelection
+from dlimg.pipeline.project import Project, read_project, select_cells
 from dlimg.pipeline.templates import template_files
 from dlimg.report.cells import (
     CELL_HEADINGS,

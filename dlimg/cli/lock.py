@@ -9,9 +9,10 @@ from dlimg.context import Context
 from dlimg.errors import Negative
 from dlimg.lock.check import check_locks
 from dlimg.lock.lock_all import LockState
+from dlimg.model import CellSelection
 from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.locks import PrivateEngine, pin_bases
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.pipeline.system_needs import log_missing_libraries
 from dlimg.units import counted
 

@@ -10,8 +10,9 @@ from dlimg.cli.arguments import add_base, add_builder, add_cells, add_format, ce
 from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.bases import BaseChoice
+from dlimg.model import CellSelection
 from dlimg.pipeline.plan import bake_file, images_to_plan, project_plan
-from dlimg.pipeline.project import CellSelection, read_project
+from dlimg.pipeline.project import read_project
 from dlimg.render.plan import PlanEntry, github_jobs, plan_json
 from dlimg.report.plain import json_text
 from dlimg.units import bytes_text

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from dlimg.cli.arguments import add_cells, cells_of
 from dlimg.context import Context
 from dlimg.errors import Negative
+from dlimg.model import CellSelection
 from dlimg.pipeline.images import locked_images
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.pipeline.render import rendered_files, rendering_problems, write_rendered
 from dlimg.units import counted
 

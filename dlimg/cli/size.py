@@ -12,8 +12,8 @@ from dlimg.cli.printing import out, print_json, print_table
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.matrix.select import select
-from dlimg.model import Cell
-from dlimg.pipeline.project import CellSelection, read_project, select_cells
+from dlimg.model import Cell, CellSelection
+from dlimg.pipeline.project import read_project, select_cells
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, groups, sizes_of
 from dlimg.report.size_picture import picture
 from dlimg.report.size_text import (

@@ -8,10 +8,10 @@ from dlimg.cli.printing import out, print_json
 from dlimg.context import Context
 from dlimg.errors import BadInput
 from dlimg.lock.request import parse_requirement
-from dlimg.model import Cell
+from dlimg.model import Cell, CellSelection
 from dlimg.pipeline.build_wheel import build_wheel
 from dlimg.pipeline.locks import PrivateEngine
-from dlimg.pipeline.project import DEFAULT_GROUP, CellSelection, Project, read_project, select_cells
+from dlimg.pipeline.project import DEFAULT_GROUP, Project, read_project, select_cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,10 @@ from dlimg.assembly.store_usage import Uses, current_images, layer_uses
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative, Problem
 from dlimg.matrix.parse import compression_option
-from dlimg.model import Image
+from dlimg.model import CellSelection, Image
 from dlimg.pipeline.images import locked_images
 from dlimg.pipeline.no_engine import exported_image
 from dlimg.pipeline.project import (
-    CellSelection,
     Project,
     compression_of,
     read_project,

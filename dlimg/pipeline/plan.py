@@ -8,9 +8,9 @@ from dlimg.context import Context
 from dlimg.engine.bases import BaseChoice
 from dlimg.errors import BadInput
 from dlimg.lock.store import read_bases
-from dlimg.model import OCI_ARCHITECTURES, Base, BaseSource, Image, PlannedImage
+from dlimg.model import OCI_ARCHITECTURES, Base, BaseSource, CellSelection, Image, PlannedImage
 from dlimg.pipeline.images import current_images, locked_images
-from dlimg.pipeline.project import CellSelection, Project, compression_of, select_cells
+from dlimg.pipeline.project import Project, compression_of, select_cells
 from dlimg.render.bake import TARGETS_PER_FILE, bake_files
 from dlimg.render.plan import PlanEntry, plan_entries
 from dlimg.units import counted

@@ -17,11 +17,11 @@ from dlimg.host.interrupt import interruptible
 from dlimg.lock.local_wheels import wheel_folders
 from dlimg.lock.request import has_local_version, package_name
 from dlimg.lock.store import read_bases, read_lock
-from dlimg.model import Base, BuildFailure, Cell, Image, PlannedImage
+from dlimg.model import Base, BuildFailure, Cell, CellSelection, Image, PlannedImage
 from dlimg.pipeline.built_packages import lock_project_cells
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.locks import PrivateEngine
-from dlimg.pipeline.project import CellSelection, Project
+from dlimg.pipeline.project import Project
 from dlimg.store.maintenance import hold_store
 from dlimg.store.store import layer_store
 from dlimg.units import counted

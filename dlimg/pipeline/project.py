@@ -14,24 +14,12 @@ from dlimg.matrix.dropped import join_reasons
 from dlimg.matrix.parse import compression_from_option, parse_matrix
 from dlimg.matrix.resolve import Resolution, resolve
 from dlimg.matrix.select import in_group, select
-from dlimg.model import DEFAULT_COMPRESSION, EMPTY_MAPPING, Cell
+from dlimg.model import DEFAULT_COMPRESSION, EMPTY_MAPPING, Cell, CellSelection
 from dlimg.pipeline.facts_files import read_facts, read_text
 from dlimg.pipeline.project_files import read_project_files
 from dlimg.render.frameworks import read_frameworks
 
 DEFAULT_GROUP: Final = "default"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellSelection:
-    """The cells that a command is for: patterns of ids, or a group of the matrix, or all."""
-
-    patterns: tuple[str, ...] = ()
-    group: str = ""
-
-    @property
-    def is_all(self) -> bool:
-        return not (self.patterns or self.group)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,17 @@ from dlimg.engine.gpu import check_device, default_device
 from dlimg.errors import BadInput, DlimgError
 from dlimg.host.git_revision import NO_REVISION, Revision
 from dlimg.lock.local_wheels import wheel_folders
-from dlimg.model import Base, BuildFailure, BuiltImage, Cell, Check, Evidence, Image, PlannedImage
+from dlimg.model import (
+    Base,
+    BuildFailure,
+    BuiltImage,
+    Cell,
+    CellSelection,
+    Check,
+    Evidence,
+    Image,
+    PlannedImage,
+)
 from dlimg.pipeline.engine_compression import ReadableImages, readable_images
 from dlimg.pipeline.images import check_architecture, checks_of_cell, log_former_needs
 from dlimg.pipeline.planned_images import (
@@ -38,7 +48,6 @@ from dlimg.pipeline.planned_images import (
 )
 from dlimg.pipeline.project import (
     DEFAULT_GROUP,
-    CellSelection,
     Project,
     compression_of,
     select_cells,

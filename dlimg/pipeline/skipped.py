@@ -9,9 +9,9 @@ from dlimg.context import Context
 from dlimg.errors import NetworkFailure
 from dlimg.lock.local_wheels import find_local_wheel, is_locked_wheel, wheel_folders
 from dlimg.lock.routes import unreachable
-from dlimg.model import Image, PlannedImage, Wheel
+from dlimg.model import CellSelection, Image, PlannedImage, Wheel
 from dlimg.pipeline.planned_images import BuildSettings
-from dlimg.pipeline.project import DEFAULT_GROUP, CellSelection
+from dlimg.pipeline.project import DEFAULT_GROUP
 from dlimg.pypi.reach import index_access
 from dlimg.results import ImageResult
 from dlimg.store.store import layer_store

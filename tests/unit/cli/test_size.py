@@ -19,8 +19,7 @@ from dlimg.cli.printing import log
 from dlimg.cli.size import SizeOptions, run
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.model import GZIP, Cell, Flavour, Lock, Wheel
-from dlimg.pipeline.project import CellSelection
+from dlimg.model import GZIP, Cell, CellSelection, Flavour, Lock, Wheel
 from dlimg.pipeline.sizes import ImageSize, MatrixSizes, pull, stored
 from dlimg.render.image_config import ImageConfig
 from dlimg.render.naming import cell_labels

@@ -3,7 +3,7 @@
 import pytest
 
 from dlimg.errors import NetworkFailure
-from dlimg.pipeline.project import CellSelection
+from dlimg.model import CellSelection
 from dlimg.pipeline.run import PublishSettings, may_skip
 from dlimg.pipeline.skipped import unreachable_result
 from dlimg.results import image_exit_code
