@@ -43,10 +43,11 @@ PREFIX = "/notebook/team/mine"
 
 
 class Project(NamedTuple):
-    """A project whose images have Kubeflow's user, and its one image."""
+    """A project with one image, and the image's tags."""
 
     folder: Path
     digest: str
+    tags: tuple[str, ...]
 
 
 def dlimg(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +69,8 @@ def write_project(folder: Path, user: str) -> Project:
     (folder / "locks").symlink_to(ROOT / "locks")
     ended = dlimg(folder, "build", CELL, "--format", "json")
     assert ended.returncode == 0, ended.stderr
-    return Project(folder, json.loads(ended.stdout)[0]["digest"])
+    built = json.loads(ended.stdout)[0]
+    return Project(folder, built["digest"], (built["reference"], built["moving_reference"]))
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +78,16 @@ def jovyan(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     user = "user: {name: jovyan, number: 1000, group: 100, home: /home/jovyan}\n"
     project = write_project(tmp_path_factory.mktemp("jovyan"), user)
     yield project
-    docker(engine, "rmi", "--force", project.digest)
+    # By its tags: the same image may have those of other projects.
+    docker(engine, "rmi", "--force", *project.tags)
 
 
 @pytest.fixture(scope="module")
 def workspace(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The notebook with the usual user."""
-    digest = write_project(tmp_path_factory.mktemp("workspace"), "").digest
-    yield digest
-    docker(engine, "rmi", "--force", digest)
+    project = write_project(tmp_path_factory.mktemp("workspace"), "")
+    yield project.digest
+    docker(engine, "rmi", "--force", *project.tags)
 
 
 def answer(container: HostContainer, port: int, path: str) -> requests.Response | None:
