@@ -251,11 +251,13 @@ def _pull(engine: Engine, served: ServedImage, reference: str) -> ProcessResult:
 
     def end(child: Child) -> None:
         served.close()
-        if wait_until(lambda: child.poll() is not None, _FAIL_SECONDS):
-            return
-        engine.context.log("the engine has all layers; waiting until it has unpacked them")
-        if not wait_until(lambda: child.poll() is not None, _UNPACK_SECONDS):
-            end_group(child)
+        try:
+            if not wait_until(lambda: child.poll() is not None, _FAIL_SECONDS):
+                engine.context.log("the engine has all layers; waiting until it has unpacked them")
+                wait_until(lambda: child.poll() is not None, _UNPACK_SECONDS)
+        finally:  # also after a further interrupt
+            if child.poll() is None:
+                end_group(child)
 
     argv = [str(engine.docker), "pull", "--quiet", reference]
     outcome = run_until_interrupted(argv, env=engine.environment, end=end)
