@@ -1,4 +1,4 @@
-"""A new user's way: the wheel in a fresh environment, `dlimg init`, `nox -s build`."""
+"""A new user's way: the wheel in a fresh environment, `dlimg init`, `nox -s build`, `publish`."""
 
 import os
 import subprocess
@@ -10,10 +10,12 @@ import pytest
 from dlimg import __version__
 from dlimg.engine.client import Engine, list_images
 from tests.support import small_images
+from tests.support.fake_registry import FakeRegistry, running
 from tests.support.jax_project import CELL, ROOT
 
 PROJECT = f"project-{small_images.TOKEN}"
-# Families of other names than their framework's: with a template of none, and with no framework.
+# Families of other names than their framework's: with a template of none and packages of its own,
+# one of which needs packages of the system; and with no framework.
 FAMILIES = """\
   jax-hf:
     framework: jax
@@ -24,7 +26,8 @@ FAMILIES = """\
       os: [debian13]
       flavour: [runtime]
     packages:
-      cpu: ["jax=={version}"]
+      cpu: ["jax=={version}", einops, opencv-python]
+    apt: {any: [libgl1, libglib2.0-0t64]}
 
   arrays:
     framework: none
@@ -63,8 +66,15 @@ def test_a_project_started_from_the_wheel_builds_and_passes(tmp_path: Path, engi
     try:
         build_from_wheel(tmp_path)
     finally:
-        for image in list_images(engine, {"reference": f"{PROJECT}/*"}):
-            engine.sdk.api.remove_image(image["Id"], force=True)
+        remove_images(engine, PROJECT)
+
+
+def remove_images(engine: Engine, project: str) -> None:
+    """Remove the project's names; the same image may have names of others, and run."""
+    for image in list_images(engine, {"reference": f"{project}/*"}):
+        for name in image["RepoTags"]:
+            if name.startswith(f"{project}/"):
+                engine.sdk.api.remove_image(name)
 
 
 def build_from_wheel(tmp_path: Path) -> None:
@@ -90,3 +100,8 @@ def build_from_wheel(tmp_path: Path) -> None:
     lines = run(project, nox, "-s", "build", "--", "jax-hf-*", "arrays-*").splitlines()
     passed = [line for line in lines if "\tpassed: all " in line]
     assert len(passed) == 2, lines
+
+    with running(FakeRegistry()) as registry:
+        run(project, nox, "-s", "publish", "--", "--to", f"{registry.host}/team", "jax-hf-*")
+        names = {name for repository, name in registry.manifests if repository == "team/jax-hf"}
+    assert CELL.removeprefix("jax-") in names
