@@ -3,6 +3,8 @@
 import hashlib
 import json
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +15,7 @@ import pytest
 from dlimg.builders.load import temporary_image
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, NoEngine
+from dlimg.host.process import end_children, wait_until
 
 # It looks at the manifest, as an engine does, and says what one says that cannot go on.
 PULL = """\
@@ -79,3 +82,28 @@ def test_an_engine_that_never_connected_is_reported_as_such(tmp_path: Path) -> N
     error = refused(an_engine(tmp_path, "connection refused by gzip", asks=False), "gzip")
     assert isinstance(error, NoEngine)
     assert "does not reach this host's loopback" in error.problems[0].message
+
+
+@pytest.mark.slow
+def test_an_interrupted_load_waits_for_an_engine_that_unpacks(tmp_path: Path) -> None:
+    engine = an_engine(tmp_path, "")
+    text = f"#!/bin/sh\ntouch {tmp_path}/began; sleep 8; touch {tmp_path}/unpacked\n"
+    engine.docker.write_text(text)
+    logged: list[str] = []
+    unpacked = threading.Event()
+    parts: Any = engine
+    parts.context = SimpleNamespace(log=logged.append)
+    parts.sdk.images.get = lambda _: SimpleNamespace(id="sha256:1", attrs={"Os": "linux"})
+
+    def load() -> None:
+        with temporary_image(engine, b"{}", "sha256:0", {}):
+            unpacked.set()
+
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(load)
+        assert wait_until((tmp_path / "began").exists, 30)
+        end_children()
+        assert (tmp_path / "unpacked").exists()
+        loading.result(timeout=30)
+    assert unpacked.is_set()
+    assert logged == ["the engine has all layers; waiting until it has unpacked them"]
