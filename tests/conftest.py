@@ -43,6 +43,7 @@ LONGEST = (
     "test_run.py",
     "test_replaced_entrypoint.py",
     "test_workspace.py",
+    "test_hosted_run_service.py",
     "test_confined_sabotage.py",
     "test_checks_sabotage.py",
     "test_image_packages.py",
