@@ -1,5 +1,5 @@
 #!/usr/local/lib/dlimg/python -BIS
-"""dlimg-check [--json]: runs the image's few checks and says how each ended.
+"""dlimg-check [--json] [NAME...]: runs the image's few checks and says how each ended.
 
 Exit code 0: all passed; 1: one failed; 3: none failed, and one could not run, such as without a
 GPU. The full set of checks runs from outside: `dlimg test`.
@@ -50,14 +50,29 @@ def last(text: str) -> str:
     return (text.strip().splitlines() or ["it says nothing"])[-1]
 
 
+def wrong_usage(arguments: list[str], names: list[str]) -> str:
+    """Return what is wrong with the arguments, or an empty text."""
+    for argument in arguments:
+        if argument.startswith("-") and argument not in OPTIONS:
+            return f"{argument} is no option; there is --json"
+        if not argument.startswith("-") and argument not in names:
+            return f"no check is called {argument}; there are: {', '.join(names)}"
+    return ""
+
+
 def main() -> int:
-    unknown = [option for option in sys.argv[1:] if option not in OPTIONS]
-    if unknown:
-        print(f"dlimg-check: {unknown[0]} is no option; there is --json", file=sys.stderr)
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(__doc__)
+        return 0
+    names = sorted(name.removesuffix(".py") for name in os.listdir(CHECKS))
+    fault = wrong_usage(sys.argv[1:], names)
+    if fault:
+        print(f"dlimg-check: {fault}", file=sys.stderr)
         return 2
+    chosen = [name for name in names if name in sys.argv[1:]]
     rows = []
-    for name in sorted(os.listdir(CHECKS)):
-        row = run(f"{CHECKS}/{name}")
+    for name in chosen or names:
+        row = run(f"{CHECKS}/{name}.py")
         rows.append(row)
         if "--json" not in sys.argv:
             text = f"{row['check']:<12} {row['verdict']:<8} {row['seconds']:>6} s  {row['words']}"

@@ -172,6 +172,9 @@ def size_text(size: object) -> str:
 
 
 def main() -> int:
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(__doc__)
+        return 0
     unknown = [option for option in sys.argv[1:] if option not in OPTIONS]
     if unknown:
         print(f"dlimg-info: {unknown[0]} is no option; there is --json", file=sys.stderr)

@@ -18,16 +18,19 @@ fail() {
 
 # As the entry point does.
 if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
-    HOME=/tmp/home-$(id -u)
-    mkdir -p -m 700 "$HOME"
-    export HOME
+    export HOME={{ cell.user.home }}
+    if [ ! -w "$HOME" ]; then
+        HOME=/tmp/home-$(id -u)
+        mkdir -p -m 700 "$HOME"
+    fi
 fi
 folders=$HOME/envs
 kernels=${JUPYTER_DATA_DIR:-${XDG_DATA_HOME:-$HOME/.local/share}/jupyter}/kernels
 
 check_name() {
+    [ -n "$1" ] || fail "name the environment"
     case $1 in
-        '' | .* | -* | *[!A-Za-z0-9._-]*) fail "$1: a name has letters, digits, and . _ - inside" ;;
+        .* | -* | *[!A-Za-z0-9._-]*) fail "$1: a name has letters, digits, and . _ - inside" ;;
     esac
 }
 

@@ -25,7 +25,9 @@ while [ $# -gt 0 ]; do
         --name)
             shift
             case ${1:-} in '' | */*) fail "--name wants the name of an environment" ;; esac
-            DLIMG_OVERLAY=${HOME:-/tmp/home-$(id -u)}/envs/$1
+            [ -w "${HOME:-/}" ] || HOME={{ cell.user.home }}
+            [ -w "$HOME" ] || HOME=/tmp/home-$(id -u)
+            DLIMG_OVERLAY=$HOME/envs/$1
             ;;
         -h | --help) usage && exit 0 ;;
         *) usage >&2 && exit 2 ;;

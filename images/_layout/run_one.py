@@ -27,6 +27,7 @@ NAME = "gpu"
 FOUND_LOCKED = 75  # as sysexits.h has it: try again later
 NOT_FOUND, NO_PROGRAM = 127, 126
 UNUSABLE = 2
+LONGEST = 10**8  # seconds that a timer takes
 
 
 def main() -> int:
@@ -66,7 +67,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "command has the GPU; any other one is the command's own.",
     )
     parser.add_argument("--no-wait", action="store_true", help="refuse if another command runs")
-    parser.add_argument("--wait", type=float, metavar="SECONDS", help="wait no longer than this")
+    parser.add_argument("--wait", type=seconds, metavar="SECONDS", help="wait no longer than this")
     parser.add_argument("--name", default=NAME, help="of the lock, such as gpu1 (default: gpu)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND ...")
     options = parser.parse_args(arguments)
@@ -77,6 +78,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if "/" in options.name or options.name in ("", ".", ".."):
         parser.error(f"--name {options.name}: a name, and no path")
     return options
+
+
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= LONGEST:
+        raise ValueError(text)  # argparse says it
+    return number
 
 
 def opened(folder: Path, name: str) -> IO[str]:

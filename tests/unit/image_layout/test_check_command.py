@@ -70,6 +70,16 @@ def test_the_text_has_a_line_for_each_check(tmp_path: Path) -> None:
     assert [row[:2] for row in words] == [["gpu", "not-run"], ["packages", "passed"]]
 
 
+def test_a_name_chooses_a_check(tmp_path: Path) -> None:
+    done = check(tmp_path, {"a": GOOD, "b": BAD}, "a", "--json")
+    assert done.returncode == 0
+    assert [row["check"] for row in json.loads(done.stdout)["checks"]] == ["a"]
+    done = check(tmp_path, {}, "c")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no check is called c; there are: a, b" in done.stderr
+    assert check(tmp_path, {}, "--help").stdout.startswith("dlimg-check [--json] [NAME...]")
+
+
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     done = check(tmp_path, {"a": GOOD}, "--all")
     assert (done.returncode, done.stdout) == (2, "")

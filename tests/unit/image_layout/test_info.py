@@ -55,6 +55,7 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     (tmp_path / "modules").mkdir()
+    (tmp_path / "dev/shm").mkdir()
     (tmp_path / "modules/dlimg_start.py").symlink_to(LAYOUT / "start.py")
     return tmp_path
 

@@ -87,7 +87,13 @@ def test_what_a_job_has_left_behind_has_the_lock(tmp_path: Path) -> None:
         os.kill(int(out), 9)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--no-wait",), ("--name", "../x", "true")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *((), ("--no-wait",), ("--name", "../x", "true")),
+        *(("--wait", text, "true") for text in ("nan", "inf", "1e300", "soon")),
+    ],
+)
 def test_a_wrong_command_line_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert run(tmp_path, *arguments)[0] == 2
 
