@@ -1,7 +1,8 @@
 """A made-up GPU of NVIDIA's: the driver finds it here, and an engine gives it to containers.
 
 The engine knows the device by another vendor's name of the same length, as other tests on it must
-not take it for a GPU of NVIDIA's. A socket before the engine translates the name.
+not take it for a GPU of NVIDIA's; and their runs must not wait for its locks. A socket before the
+engine translates the name and the folder of locks.
 """
 
 import contextlib
@@ -12,15 +13,17 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from dlimg.engine.client import Engine
+from dlimg.run.start_script import QUEUE_LOCK, SHARED_LOCK
 from tests.support.made_up_driver import MANAGEMENT, made_up_driver
 
-NVIDIA: Final = b"nvidia.com/gpu"
+NVIDIA: Final = "nvidia.com/gpu"
+LOCKS: Final = "/run/lock/dlimg-gpus"
 CDI: Final = Path("/var/run/cdi")
 DRIVER: Final = "580.95.05"
 # What nvidia-smi prints of the GPU; the options that dlimg and readers use.
@@ -36,11 +39,15 @@ esac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeUpGpu:
-    """The variables with which `dlimg` finds the GPU, and the socket of an engine that gives it."""
+    """The variables with which `dlimg` finds the GPU, and the socket of an engine that gives it.
+
+    `locks` is the folder that containers have in the place of the engine's folder of locks.
+    """
 
     variables: Mapping[str, str]
     socket: Path
     smi: Path
+    locks: Path
 
 
 def write_smi(
@@ -89,6 +96,7 @@ def made_up_gpu(
     # A short path: sockets have one.
     place = Path(f"/tmp/dlimg-{secrets.token_hex(4)}")  # noqa: S108
     place.mkdir(mode=0o700)
+    locks = _lock_folder()
     try:
         _wait_for_device(engine, f"{kind}=all")
         libraries = made_up_driver(folder / "driver", MANAGEMENT)
@@ -98,11 +106,23 @@ def made_up_gpu(
             "DRIVER": driver,
             "DOCKER_HOST": f"unix://{place}/docker.sock",
         }
-        with _translated(engine, place / "docker.sock", kind.encode()):
-            yield MadeUpGpu(variables=variables, socket=place / "docker.sock", smi=smi)
+        names = {NVIDIA: kind, LOCKS: str(locks)}
+        with _translated(engine, place / "docker.sock", names):
+            yield MadeUpGpu(variables=variables, socket=place / "docker.sock", smi=smi, locks=locks)
     finally:
         file.unlink()
         shutil.rmtree(place)
+        shutil.rmtree(locks)
+
+
+def _lock_folder() -> Path:
+    """A new folder of locks, whose path is as long as the usual one's."""
+    folder = Path(f"{LOCKS.removesuffix('gpus')}{secrets.token_hex(2)}")
+    folder.mkdir(parents=True)
+    folder.chmod(0o1777)
+    for name in (QUEUE_LOCK, SHARED_LOCK, "gpu-0.lock"):
+        (folder / name).touch(mode=0o644)
+    return folder
 
 
 def _wait_for_device(engine: Engine, name: str) -> None:
@@ -113,13 +133,13 @@ def _wait_for_device(engine: Engine, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _translated(engine: Engine, path: Path, kind: bytes) -> Iterator[None]:
-    """A socket at which the engine answers, with NVIDIA's name in the place of this kind's."""
+def _translated(engine: Engine, path: Path, names: Mapping[str, str]) -> Iterator[None]:
+    """A socket at which the engine answers; what it calls by the second name has the first."""
     ends: list[socket.socket] = []
     with socket.socket(socket.AF_UNIX) as door:
         door.bind(str(path))
         door.listen()
-        thread = threading.Thread(target=_serve, args=(door, engine.host, kind, ends))
+        thread = threading.Thread(target=_serve, args=(door, engine.host, names, ends))
         thread.start()
         try:
             yield
@@ -130,26 +150,37 @@ def _translated(engine: Engine, path: Path, kind: bytes) -> Iterator[None]:
                 end.close()
 
 
-def _serve(door: socket.socket, host: str, kind: bytes, ends: list[socket.socket]) -> None:
+def _serve(
+    door: socket.socket, host: str, names: Mapping[str, str], ends: list[socket.socket]
+) -> None:
+    there = [(near.encode(), far.encode()) for near, far in names.items()]
+    back = [(far, near) for near, far in there]
     with contextlib.suppress(OSError):
         while True:
             near, _ = door.accept()
             far = socket.socket(socket.AF_UNIX)
             far.connect(host.removeprefix("unix://"))
             ends += [near, far]
-            for source, sink, names in ((near, far, (NVIDIA, kind)), (far, near, (kind, NVIDIA))):
-                threading.Thread(target=_pump, args=(source, sink, names), daemon=True).start()
+            for source, sink, pairs in ((near, far, there), (far, near, back)):
+                threading.Thread(target=_pump, args=(source, sink, pairs), daemon=True).start()
 
 
-def _pump(source: socket.socket, sink: socket.socket, names: tuple[bytes, bytes]) -> None:
-    """Send what comes on, with the first name replaced, also where it comes in two parts."""
-    old, rest = names[0], b""
+def _pump(source: socket.socket, sink: socket.socket, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+    """Send what comes on, with each first name replaced, also where it comes in two parts."""
+    rest = b""
     with contextlib.suppress(OSError):
         while part := source.recv(65536):
-            text = (rest + part).replace(*names)
-            size = next(size for size in range(len(old) - 1, -1, -1) if text.endswith(old[:size]))
+            text = rest + part
+            for old, new in pairs:
+                text = text.replace(old, new)
+            size = max(_started(text, old) for old, _ in pairs)
             rest = text[len(text) - size :]
             sink.sendall(text[: len(text) - size])
     with contextlib.suppress(OSError):
         sink.sendall(rest)
         sink.shutdown(socket.SHUT_WR)
+
+
+def _started(text: bytes, name: bytes) -> int:
+    """How many bytes at the end of a text are the start of a name."""
+    return next(size for size in range(len(name) - 1, -1, -1) if text.endswith(name[:size]))
