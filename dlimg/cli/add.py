@@ -36,7 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "family",
         metavar="FAMILY",
-        help="a family of the matrix, a framework (torch, jax), or one of dlimg's own (vllm)",
+        help="a family of the matrix, a framework (torch, jax), or one of dlimg's own (vllm); "
+        "also with its version: torch==2.6.0",
     )
     parser.add_argument(
         "version",

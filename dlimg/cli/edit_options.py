@@ -4,8 +4,9 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from dlimg.cli.arguments import refuse_empty
+from dlimg.errors import BadInput
 from dlimg.model import CPU, Flavour
-from dlimg.pipeline.matrix_edit import EditRequest
+from dlimg.pipeline.matrix_edit import LATEST, EditRequest
 
 _EDIT: Final = ("cuda", "python", "os", "flavour")
 
@@ -28,9 +29,12 @@ def add_edit(parser: ArgumentParser) -> None:
 def edit_of(arguments: Namespace) -> EditRequest:
     """Return the cells that `add_edit` was given."""
     refuse_empty(arguments, (*_EDIT, "version"))
+    family, separator, version = arguments.family.partition("==")
+    if separator and arguments.version not in (None, LATEST, version):
+        raise BadInput(f"two versions: {version} and {arguments.version}", hint="name one of them")
     return EditRequest(
-        family=arguments.family,
-        version=arguments.version or "",
+        family=family.strip(),
+        version=version.strip() or arguments.version or "",
         matrix=arguments.matrix,
         cuda=CPU if arguments.cpu else arguments.cuda or "",
         python=arguments.python or "",

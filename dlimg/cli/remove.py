@@ -22,7 +22,11 @@ class RemoveOptions:
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("family", metavar="FAMILY", help="a family of the matrix, or its framework")
+    parser.add_argument(
+        "family",
+        metavar="FAMILY",
+        help="a family of the matrix, its framework, or the id of a cell",
+    )
     parser.add_argument("version", nargs="?", metavar="VERSION", help="of this version alone")
     add_edit(parser)
 

@@ -183,9 +183,15 @@ def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
 
 
 def plan_removal(request: EditRequest, today: date) -> MatrixEdit:
-    """Return the edit that removes cells; its texts are equal if the matrix has none of them."""
+    """Return the edit that removes cells; its texts are equal if the matrix has none of them.
+
+    The request may name one cell by its id, as `dlimg list` shows it.
+    """
     facts, text = read_facts(), _read(request.matrix)
     survey = Survey(text, request.matrix, facts)
+    cells = resolution_of(text, request.matrix, facts).cells
+    cell = next((cell for cell in cells if cell.id == request.family), None)
+    request = _of_cell(request, cell) if cell else request
     family, _ = _family_of(facts, survey.matrix, request.family)
     if family not in survey.matrix.families:
         return _edit(facts, request.matrix, text, text)
@@ -201,9 +207,22 @@ def plan_removal(request: EditRequest, today: date) -> MatrixEdit:
     after = remove_cells(text, request.matrix, facts, removed)
     after = without_unused_ignored(facts, request.matrix, text, after, today)
     edit = _edit(facts, request.matrix, text, after)
-    if edit.new:
+    if edit.new or (cell and edit.removed != (cell.id,)):
         raise _unexpected(edit)
     return edit
+
+
+def _of_cell(request: EditRequest, cell: Cell) -> EditRequest:
+    """Return the request for this cell alone."""
+    return replace(
+        request,
+        family=cell.family,
+        version=cell.version,
+        cuda=cell.stack.cuda if cell.stack else CPU,
+        python=cell.python,
+        os=cell.os.distribution,
+        flavour=cell.flavour.value,
+    )
 
 
 def write_edit(edit: MatrixEdit) -> None:

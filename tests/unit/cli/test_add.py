@@ -163,6 +163,7 @@ def test_what_cannot_exist_is_answered_as_by_why(
     [
         (["add", "mxnet", "1.0"], 2, "no family or framework is called 'mxnet'"),
         (["add", "vllms"], 2, "did you mean 'vllm'?"),
+        (["add", "jax==0.10.0", "0.10.1"], 2, "two versions: 0.10.0 and 0.10.1"),
         (["add", "rapids", "--cuda", "12"], 2, "dlimg's own rapids is for CUDA 13.2"),
         (["add", "rapids", "--cpu"], 2, "dlimg's own rapids is for CUDA 13.2"),
         (["add", "jax", "99"], 2, "no facts about jax 99"),
@@ -312,3 +313,14 @@ def test_the_line_of_why_for_a_cpu_says_so(capsys: pytest.CaptureFixture[str]) -
     assert "--cpu" in line
     assert main([*line.split()[1:], "--dry-run"]) == 0
     assert "adds tensorflow-2.19.0-cpu-" in capsys.readouterr().err
+
+
+def test_a_requirement_and_the_id_of_a_cell_name_cells(
+    matrix: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["add", "jax==0.10.0", "--cpu", "--python", "3.12", "--os", "debian13"]) == 0
+    cell = "jax-0.10.0-cpu-py3.12-debian13"
+    assert f"adds {cell} (" in capsys.readouterr().err
+    assert main(["remove", cell]) == 0
+    assert f"removes {cell}\n" in capsys.readouterr().err
+    assert matrix.read_text(encoding="utf-8") == MATRIX
