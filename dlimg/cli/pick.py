@@ -143,7 +143,7 @@ def run(options: PickOptions, context: Context) -> int:
         return 1
     picked, advice = pick_images(request, pick_context)
     added = additions_to(request, pick_context, picked)
-    tested = _tested(context)
+    tested = _tested(pick_context, context)
     if options.format == "json":
         detected = {"here": report.machine_json(machine)} if machine else {}
         name = pick_context.image_name
@@ -200,12 +200,15 @@ def _print_replacement(
         context.log(f"of this matrix, {name} replaces it")
 
 
-def _tested(context: Context) -> Callable[[Cell], str]:
-    """Return a function that describes a cell's last checks; empty if it has none."""
+def _tested(pick_context: PickContext, context: Context) -> Callable[[Cell], str]:
+    """Return a function that describes a cell's last checks; empty if it has none.
+
+    Without a lock here, checks of a cell of this name were of another project's image.
+    """
     lookup = evidence_lookup(context)
 
     def tested(cell: Cell) -> str:
-        evidence = lookup(cell)
+        evidence = lookup(cell) if pick_context.catalog.is_locked(cell.id) else None
         return tested_text(evidence, is_cuda=cell.is_cuda) if evidence else ""
 
     return tested

@@ -422,11 +422,11 @@ def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) 
     assert "images for the CPU" in message
 
 
-def ran(*words: str) -> tuple[int, str, str]:
-    """The command on the project's own matrix: code, standard output, standard error."""
+def ran(*words: str, project: Path = ROOT) -> tuple[int, str, str]:
+    """The command on the matrix of a project: code, standard output, standard error."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = main(["--matrix", str(ROOT / "matrix.yaml"), "pick", *words])
+        code = main(["--matrix", str(project / "matrix.yaml"), "pick", *words])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -514,6 +514,11 @@ def test_an_image_that_was_tested_is_named_so(
     assert {entry["tested"] for entry in others} == {None}
     table = ran(*wanted[:-2])[1].splitlines()
     assert table[0] == "image\truns with\ttested"
+    # In a project that has not locked the cell, its image was never tested.
+    (tmp_path / "matrix.yaml").write_text((ROOT / "matrix.yaml").read_text())
+    unlocked = json.loads(ran(*wanted, project=tmp_path)[1])["runs"]
+    assert cell in {entry["cell"] for entry in unlocked}
+    assert {entry["tested"] for entry in unlocked} == {None}
 
 
 def test_an_old_environment_is_answered_with_what_is_left_of_it() -> None:
