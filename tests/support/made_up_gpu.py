@@ -153,15 +153,15 @@ def _translated(engine: Engine, path: Path, names: Mapping[str, str]) -> Iterato
 def _serve(
     door: socket.socket, host: str, names: Mapping[str, str], ends: list[socket.socket]
 ) -> None:
-    there = [(near.encode(), far.encode()) for near, far in names.items()]
-    back = [(far, near) for near, far in there]
+    forth = [(near.encode(), far.encode()) for near, far in names.items()]
+    back = [(far, near) for near, far in forth]
     with contextlib.suppress(OSError):
         while True:
             near, _ = door.accept()
             far = socket.socket(socket.AF_UNIX)
             far.connect(host.removeprefix("unix://"))
             ends += [near, far]
-            for source, sink, pairs in ((near, far, there), (far, near, back)):
+            for source, sink, pairs in ((near, far, forth), (far, near, back)):
                 threading.Thread(target=_pump, args=(source, sink, pairs), daemon=True).start()
 
 

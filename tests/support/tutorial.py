@@ -118,11 +118,11 @@ def _commands(text: str, line: int, code: int) -> Iterator[Command]:
         after = start + 1
         while after < end and rows[after].startswith("> "):
             after += 1
-        words = "\n".join(row[2:] for row in rows[start:after])
+        typed = "\n".join(row[2:] for row in rows[start:after])
         output = "".join(f"{row}\n" for row in rows[after:end])
         # The exit code of a block is that of its last command.
         is_last = end == len(rows)
-        yield Command(line=line + 1 + start, text=words, output=output, code=code if is_last else 0)
+        yield Command(line=line + 1 + start, text=typed, output=output, code=code if is_last else 0)
 
 
 def _cells(text: str, line: int) -> Iterator[NotebookCell]:

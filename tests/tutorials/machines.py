@@ -64,9 +64,9 @@ def add_ssh(programs: Path, machine: SshMachine, key: str) -> None:
         "IdentityFile": key,
         "UserKnownHostsFile": machine.folder / "known",
     }
-    words = " ".join(f"-o {name}={value}" for name, value in options.items())
+    given = " ".join(f"-o {name}={value}" for name, value in options.items())
     command = programs / "ssh"
     configuration = 'config=$HOME/.ssh/config; [ -e "$config" ] || config=/dev/null\n'
     ssh = shutil.which("ssh") or "/usr/bin/ssh"
-    command.write_text(f'#!/bin/sh\n{configuration}exec {ssh} -F "$config" {words} "$@"\n')
+    command.write_text(f'#!/bin/sh\n{configuration}exec {ssh} -F "$config" {given} "$@"\n')
     command.chmod(0o755)
