@@ -103,7 +103,7 @@ def variables(
         "DLIMG_REGISTRY": registry,
         "NO_COLOR": "1",
         "TERM": "xterm",
-        "COLUMNS": "160",
+        "COLUMNS": "400",  # the form of a table must not depend on the length of a path
     }
 
 
