@@ -52,10 +52,13 @@ def mode_setup(mode: Mode, given: Mapping[str, str], context: Context) -> ModeSe
 
 
 def _free_port(port: int) -> int:
-    """Return the port if nothing listens on it here, or else 0: the engine chooses."""
+    """Return the port if it can be opened here, or else 0: another one is chosen."""
     with socket.socket() as probe:
-        probe.settimeout(1)
-        return 0 if probe.connect_ex(("127.0.0.1", port)) == 0 else port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:  # also for a minute after a tunnel was closed
+            return 0
+    return port
 
 
 def public_keys(context: Context) -> str:
