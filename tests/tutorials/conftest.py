@@ -17,6 +17,7 @@ from dlimg.engine.client import Engine
 from dlimg.pipeline.images import current_images
 from dlimg.pipeline.project import read_project
 from dlimg.render.naming import repository_name, tag
+from dlimg.run.data_volume import stored_data
 from dlimg.run.model import RUN_LABEL
 from tests.engine.conftest import base, engine, jax_image, turn
 from tests.engine.test_cli import dlimg
@@ -114,12 +115,13 @@ def reader(
     """Somebody at a machine with a GPU and an engine; their runs and data are gone afterwards."""
     home = Path(variables["HOME"])
     page = page_of(request.path.name)
+    others = {data.name for data in stored_data(engine)}  # a user's, on the same engine
     reader = Reader(folder=home, variables={**variables, **gpu.variables})
     try:
         yield reader
     finally:
         remove_runs(engine, str(home))
-        for name in page.data_names:
+        for name in {*page.data_names} - others:
             reader.execute(f"dlimg data rm {name}")
 
 
