@@ -5,6 +5,7 @@ complete, and the locked one.
 """
 
 import errno
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -106,8 +107,12 @@ def downloading(
         def locate(wheel: Wheel) -> Path:
             if source.cancellation.cancelled.is_set():
                 raise NetworkFailure(f"{wheel.file}: {_CANCELLED}")
-            path = local.get(wheel.sha256)
-            return path or downloads[wheel.sha256].result()
+            if path := local.get(wheel.sha256):
+                return path
+            job = downloads[wheel.sha256]
+            path = job.first.result()
+            # Another process may have removed it, when it had made its layers.
+            return path if path.is_file() else job.repeat()
 
         try:
             yield locate
@@ -116,9 +121,17 @@ def downloading(
             pool.shutdown(cancel_futures=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DownloadJob:
+    """The submitted download of a wheel, and a function that downloads it once more."""
+
+    first: Future[Path]
+    repeat: Callable[[], Path]
+
+
 def _start_downloads(
     wanted: Mapping[Target, Sequence[Wheel]], source: WheelSource, pool: ThreadPoolExecutor
-) -> Mapping[str, Future[Path]]:
+) -> Mapping[str, _DownloadJob]:
     """Submit a download of each wheel; return them by sha256."""
     # Submitted before all downloads, so that none of them waits for URLs behind it in the pool.
     urls = {
@@ -126,11 +139,12 @@ def _start_downloads(
         for target, group in wanted.items()
         if group
     }
-    downloads: dict[str, Future[Path]] = {}
+    downloads: dict[str, _DownloadJob] = {}
     for target, group in wanted.items():
         for wheel in group:
             if wheel.sha256 not in downloads:
-                downloads[wheel.sha256] = pool.submit(_download, wheel, urls[target], source)
+                fetch = functools.partial(_download, wheel, urls[target], source)
+                downloads[wheel.sha256] = _DownloadJob(first=pool.submit(fetch), repeat=fetch)
     return downloads
 
 

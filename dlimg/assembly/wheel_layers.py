@@ -18,6 +18,7 @@ from dlimg.assembly.wheel_to_layer import (
     wheel_keys,
     wheel_to_layer,
 )
+from dlimg.host.file_lock import file_lock
 from dlimg.model import GZIP, Image, PlannedImage, Wheel
 from dlimg.pypi.uv_queries import Target
 from dlimg.store.keys import LayerKey
@@ -120,12 +121,21 @@ def _make_layers(
 ) -> None:
     """Make everything that images need from this wheel, then remove its download.
 
-    Small wheels stay, because each set of them is another layer.
+    Small wheels stay, because each set of them is another layer. A large wheel is in use by one
+    process at a time, so that no other reads what is removed.
     """
-    for python in pythons:
-        if is_large(wheel):
+    if not is_large(wheel):
+        _make_other_layers(context, wheel, pythons)
+        return
+    lock = context.store.locks / f"download-{wheel.sha256}"
+    with file_lock(lock, doing=f"making layers of {wheel.file}", log=context.log):
+        for python in pythons:
             wheel_to_layer(context, wheel, python=python)
+        _make_other_layers(context, wheel, pythons)
+        (downloads / wheel.file).unlink(missing_ok=True)
+
+
+def _make_other_layers(context: LayerContext, wheel: Wheel, pythons: Sequence[str]) -> None:
+    for python in pythons:
         installer_layer(context, wheel, python=python, requested=True)
         python_sources(context, wheel, python=python)
-    if is_large(wheel):
-        (downloads / wheel.file).unlink(missing_ok=True)

@@ -143,6 +143,16 @@ def test_a_wheel_is_downloaded_once(index: Index, tmp_path: Path) -> None:
     assert left(tmp_path) == [locked.file]
 
 
+def test_a_wheel_that_another_process_has_removed_is_downloaded_again(
+    index: Index, tmp_path: Path
+) -> None:
+    locked = wheel(index, "big", CONTENT)
+    with downloading({TARGET: [locked]}, source(index, tmp_path)) as locate:
+        locate(locked).unlink()
+        assert locate(locked).read_bytes() == CONTENT
+    assert len(index.asked) == 2
+
+
 def test_a_broken_download_is_resumed(index: Index, tmp_path: Path) -> None:
     locked = wheel(index)
     index.cuts = [4 * CHUNK_SIZE, 8 * CHUNK_SIZE]
