@@ -247,6 +247,9 @@ def _create_network(home: PrivateHome, log: Log) -> network.BridgeNetwork:
         saved = network.load_network(home.network)
         taken = network.routed_networks(run_command, home.bridge)
         chosen = network.choose_network(home.bridge, taken, str(saved.addresses) if saved else "")
+        if saved and saved.addresses != chosen.addresses:
+            # Docker would give its bridge the old address again, for which there are no rules.
+            home.docker_networks.unlink(missing_ok=True)
         network.save_network(chosen, home.network)
         network.create_network(chosen, run_command)
     return chosen

@@ -94,6 +94,11 @@ class PrivateHome:
         return self.path / "network.json"
 
     @property
+    def docker_networks(self) -> Path:
+        """Docker's own record of its networks and their addresses."""
+        return self.data / "network/files/local-kv.db"
+
+    @property
     def lock(self) -> Path:
         """The lock file, beside the home, so that a purge does not remove it."""
         return self.path.with_name(f"{self.path.name}.lock")

@@ -1,7 +1,9 @@
 """A second private engine beside a running one: neither disturbs the other."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -122,11 +124,16 @@ def marked_rules(pair: Pair) -> int:
     return sum(text.count(f"dlimg:{pair.home.bridge}") for text in rules)
 
 
+def where_nothing_was_made(pair: Pair, state: Path) -> Engine:
+    """The second engine, for a user who has built nothing: `prune` would remove the base."""
+    own = {**pair.second.environment, "XDG_STATE_HOME": str(state)}
+    return replace(pair.second, context=Context.of(own, print))
+
+
 def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     pair: Pair, tmp_path: Path
 ) -> None:
-    here = {**pair.second.environment, "XDG_STATE_HOME": str(tmp_path)}
-    second = replace(pair.second, context=Context.of(here, print))
+    second = where_nothing_was_made(pair, tmp_path)
     start = Base(os="debian13", source=BaseSource.BOOTSTRAP, identity="x", reference=pair.base)
     plan = small_images.planned(start, "FROM debian:trixie-slim\nRUN true\n")
     (built,) = small_images.built_all([plan], second)
@@ -144,11 +151,11 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
         second.sdk.images.remove(f"{repository}:{name}")
 
 
-def test_prune_removes_what_a_cancelled_pull_left(pair: Pair) -> None:
+def test_prune_removes_what_a_cancelled_pull_left(pair: Pair, tmp_path: Path) -> None:
     manifest, blobs = an_image(os.urandom(8_000_000))
     layer = json.loads(manifest)["layers"][0]["digest"]
     stalled = stalled_blob(blobs[layer])
-    second = pair.second
+    second = where_nothing_was_made(pair, tmp_path)
     with serve_image(manifest, {**blobs, layer: stalled}) as served:
         argv = [str(second.docker), "pull", served.reference(sha256(manifest))]
         with process.open_child(argv, env=second.environment, cwd=None, stdin=None) as pull:
@@ -236,8 +243,28 @@ def test_two_private_engines_keep_their_networks(pair: Pair) -> None:
     assert not pair.home.socket.exists()
     assert pair.home.data.is_dir()
     reaches_out(pair.first, pair.base)
-    pair.up().sdk.close()
+    with addresses_taken(pair):
+        pair.up().sdk.close()
     pair.second.sdk.images.get(pair.base)
+    reaches_out(pair.second, pair.base)
+
+
+@contextlib.contextmanager
+def addresses_taken(pair: Pair) -> Iterator[None]:
+    """Meanwhile another network of the host has the addresses of the second engine."""
+    saved = network.load_network(pair.home.network)
+    assert saved
+    name, ip = f"t{secrets.token_hex(4)}", private_engine.tool_runner(pair.home)
+    assert ip(["ip", "link", "add", name, "type", "bridge"]).returncode == 0
+    try:
+        assert ip(["ip", "address", "add", saved.gateway, "dev", name]).returncode == 0
+        assert ip(["ip", "link", "set", "dev", name, "up"]).returncode == 0
+        yield
+    finally:
+        ip(["ip", "link", "delete", "dev", name])
+    other = network.load_network(pair.home.network)
+    assert other
+    assert other.addresses != saved.addresses
 
 
 def test_a_private_engine_keeps_its_images_over_a_crash(pair: Pair) -> None:
