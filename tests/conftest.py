@@ -70,7 +70,7 @@ def _place(item: pytest.Item) -> tuple[int, int]:
     name = item.path.name
     if name in BUILDING:
         return 0, BUILDING.index(name)
-    if item.path.parent.name != "engine":
+    if item.get_closest_marker("engine") is None:
         return 1, 0
     return 2, LONGEST.index(name) if name in LONGEST else len(LONGEST)
 

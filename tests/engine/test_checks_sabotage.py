@@ -159,7 +159,7 @@ def test_a_training_that_is_spoilt_fails(
     "script",
     [
         pytest.param(RELU_IS_GONE, marks=pytest.mark.sabotage, id="no relu"),
-        pytest.param(ROUNDED, id="rounded"),
+        pytest.param(ROUNDED, marks=pytest.mark.sabotage, id="rounded"),
     ],
 )
 def test_a_framework_that_computes_something_else_fails(

@@ -116,6 +116,7 @@ def test_the_classic_store_loads_an_image(
     classic.sdk.images.remove(f"{REPOSITORY}:{compression}")
 
 
+@pytest.mark.slow
 def test_a_system_has_the_same_digest_as_in_containerds_store(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, tmp_path: Path
 ) -> None:

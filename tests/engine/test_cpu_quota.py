@@ -124,6 +124,7 @@ def busy_threads(engine: Engine, digest: str, name: str, *options: str) -> int:
     return int(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("numpy", marks=pytest.mark.slow), "jax"])
 def test_jax_and_numpy_multiply_in_one_thread(
     engine: Engine, jax_image: BuiltImage, name: str

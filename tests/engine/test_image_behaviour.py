@@ -41,6 +41,13 @@ def devel(
     yield from make_image(engine, base, of, tmp_path_factory.mktemp("devel"))
 
 
+@pytest.fixture(scope="module")
+def cuda(
+    engine: Engine, base: Base, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LayoutImage]:
+    yield from make_image(engine, base, cell("cuda13.2"), tmp_path_factory.mktemp("cuda"))
+
+
 def test_the_default_user_has_places_to_write(layout_image: LayoutImage) -> None:
     assert layout_image.says("id -un; id -u; id -g; pwd; echo $HOME").split() == [
         "user",
@@ -83,10 +90,14 @@ def test_every_python_has_the_packages(layout_image: LayoutImage) -> None:
 @pytest.mark.parametrize(
     "start", first_values(["env -i bash -lc", "bash -lc"], 1, pytest.mark.slow)
 )
-def test_a_login_shell_finds_everything(devel: LayoutImage, start: str) -> None:
-    output = devel.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
+def test_a_login_shell_finds_everything(cuda: LayoutImage, start: str) -> None:
+    output = cuda.says(f"{start} 'command -v python pip; echo $PIP_CONSTRAINT $PATH'")
     assert output.startswith("/home/user/env/bin/python\n/opt/env/bin/pip\n/etc/dlimg/constraints")
-    assert "/nvidia/cu13/bin:" in output
+
+
+@pytest.mark.slow
+def test_a_login_shell_finds_the_compilers_of_cuda(devel: LayoutImage) -> None:
+    assert "/nvidia/cu13/bin:" in devel.says("env -i bash -lc 'echo $PATH'")
 
 
 def test_pip_sees_a_sound_environment(layout_image: LayoutImage) -> None:
@@ -191,9 +202,9 @@ def test_a_stop_is_quick(layout_image: LayoutImage) -> None:
     ids=str,
 )
 def test_a_cuda_image_says_that_it_sees_no_gpu(
-    devel: LayoutImage, options: tuple[str, ...], sentences: int
+    cuda: LayoutImage, options: tuple[str, ...], sentences: int
 ) -> None:
-    outcome = devel.run("echo", "done", options=options)
+    outcome = cuda.run("echo", "done", options=options)
     assert (outcome.returncode, outcome.stdout) == (0, "done\n")
     assert outcome.stderr.count("dlimg: ") == outcome.stderr.count("  hint: ") == sentences
     assert outcome.stderr.count(SENTENCE) == outcome.stderr.count("--gpus all") == sentences
@@ -219,11 +230,11 @@ PLATFORMS = [
 )
 @pytest.mark.parametrize("start", first_values(["", "env -i "], 1, pytest.mark.slow))
 def test_jax_is_told_where_there_is_no_driver(
-    devel: LayoutImage, options: tuple[str, ...], platforms: str, start: str
+    cuda: LayoutImage, options: tuple[str, ...], platforms: str, start: str
 ) -> None:
     script = "import os; print(os.environ.get('JAX_PLATFORMS'))"
     command = [*start.split(), "/usr/local/bin/python3", "-c", script]
-    outcome = devel.run(*command, options=options)
+    outcome = cuda.run(*command, options=options)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.strip() == ("cpu" if start and platforms == "cuda" else platforms)
 
@@ -232,6 +243,7 @@ def test_a_cpu_image_speaks_of_no_gpu(layout_image: LayoutImage) -> None:
     assert layout_image.run("true").stderr == ""
 
 
+@pytest.mark.slow
 def test_only_a_compiling_flavour_compiles(layout_image: LayoutImage, devel: LayoutImage) -> None:
     assert "gcc" not in layout_image.says("ls /usr/bin")
     source = "#include <Python.h>\n#include <vector>\nint main() { return std::vector<int>(3)[0]; }"
@@ -260,6 +272,7 @@ def test_no_build_secret_stays_in_the_image(which: str, request: pytest.FixtureR
     assert blobs >= 4
 
 
+@pytest.mark.slow
 def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     plan = planned(base, cell())
     wrong = plan.image.dockerfile.replace("dlimg-overlay /home/user/env\n", "false\n")

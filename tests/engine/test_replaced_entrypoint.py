@@ -292,7 +292,7 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
 @pytest.mark.parametrize(
     ("kind", "user"),
     [
-        ("openssh", "user"),
+        pytest.param("openssh", "user", marks=pytest.mark.slow),
         pytest.param("openssh-without-pam", "user", marks=pytest.mark.slow),
         pytest.param("dropbear", "root", marks=pytest.mark.slow),
         pytest.param("openssh", "root", marks=pytest.mark.slow),

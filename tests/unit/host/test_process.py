@@ -149,16 +149,18 @@ def test_a_daemon_that_is_gone_can_be_ended_again() -> None:
     assert not process.is_running(2**22 + 1)
 
 
-def test_an_interrupt_ends_a_child_in_its_own_way() -> None:
+def test_an_interrupt_ends_a_child_in_its_own_way(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
     asked: list[int] = []
 
     def end(child: process.Child) -> None:
         asked.append(child.pid)
         process.end_group(child)
 
-    argv = python("import time; time.sleep(60)")
+    argv = python(f"import pathlib, time; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)")
     with ThreadPoolExecutor() as pool:
         running = pool.submit(process.run_until_interrupted, argv, env=os.environ, end=end)
+        assert process.wait_until(ready.exists, 30)  # one that still starts ends otherwise
         while not asked:
             process.end_children()
         outcome = running.result(timeout=30)
