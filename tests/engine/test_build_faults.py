@@ -210,6 +210,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
     assert "all good" in project.said("shared", "store", "verify")
 
 
+@pytest.mark.slow
 def test_a_damaged_layer_is_named_and_made_again(
     engine: Engine, project: Tiny, undisturbed: str
 ) -> None:

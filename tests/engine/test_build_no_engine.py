@@ -72,6 +72,7 @@ def planned(base: Base, line: str) -> PlannedImage:
     return samples.planned(samples.image(dockerfile=DOCKERFILE.replace("SYSTEM", line)), on=base)
 
 
+@pytest.mark.slow
 def test_system_layers_equal_those_built_by_an_engine(
     both: tuple[Executor, Executor], base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

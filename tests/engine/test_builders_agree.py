@@ -115,6 +115,7 @@ def built(planned: PlannedImage, engine: Engine, store: Store) -> SystemLayers:
         return build_system(planned, store, given)
 
 
+@pytest.mark.slow
 def test_a_system_is_built_once(
     engine: Engine, jax_image: BuiltImage, base: Base, tmp_path: Path
 ) -> None:

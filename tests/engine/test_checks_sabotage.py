@@ -283,6 +283,7 @@ def test_a_framework_that_does_not_see_the_gpu_fails(
     assert reason in verdict.reason
 
 
+@pytest.mark.sabotage
 def test_a_cpu_image_under_a_tag_of_cuda_fails(
     engine: Engine, cuda: BuiltImage, tmp_path: Path
 ) -> None:

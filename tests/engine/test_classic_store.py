@@ -98,6 +98,7 @@ def blobs(image: AssembledImage, store: Store) -> Mapping[str, Content]:
     return {**layers, image.config_digest: image.config}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", first_values(["zstd3", "gzip"], 1, pytest.mark.slow))
 def test_the_classic_store_loads_an_image(
     engine: Engine, classic: Engine, wheels: Path, busybox: bytes, compression: str, tmp_path: Path
@@ -209,6 +210,7 @@ def answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_published_image_is_recognized_by_its_layers(
     classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:
@@ -221,6 +223,7 @@ def test_a_published_image_is_recognized_by_its_layers(
         assert (f"sha256:{note.name}", note.read_text().strip()) == (first.digest, built.digest)
 
 
+@pytest.mark.slow
 def test_a_manifest_with_the_tested_config_and_other_layers_gets_no_name(
     classic: Engine, built: BuiltImage, registry: str, tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_wrong_sha256_in_the_lock_is_not_built(copy: Path, tested: dict[str, o
     assert line["reference"] != tested["reference"]
 
 
+@pytest.mark.slow
 def test_an_index_out_of_reach(copy: Path) -> None:
     lock = copy / "locks" / f"{CELL}.json"
     variables = {**os.environ, "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple"}

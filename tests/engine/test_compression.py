@@ -169,6 +169,7 @@ def said(
     return ended.returncode, ended.stdout, ended.stderr
 
 
+@pytest.mark.slow
 def test_an_old_engine_gets_gzip_by_itself_and_one_line_says_so(
     engine: Engine, project: Tiny, old_engine: Mapping[str, str], digests: Mapping[str, str]
 ) -> None:

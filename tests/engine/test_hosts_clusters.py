@@ -72,7 +72,6 @@ def test_kubernetes(engine: Engine, jax_image: BuiltImage) -> None:
     assert faults_on_kubernetes(engine, jax_image.digest) == []
 
 
-@pytest.mark.usual
 @pytest.mark.parametrize(
     ("instruction", "fault"),
     [

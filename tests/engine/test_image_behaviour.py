@@ -285,6 +285,7 @@ def test_a_failing_line_ends_the_build(engine: Engine, base: Base) -> None:
     assert "exit code: 1" in failure.log[-1]
 
 
+@pytest.mark.slow
 def test_the_same_input_makes_the_same_layers(layout_image: LayoutImage, tmp_path: Path) -> None:
     one = layout_image.built.planned
     context = f"{one.image.cell.os.image}={one.base.reference}"

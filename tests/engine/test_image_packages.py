@@ -174,6 +174,7 @@ def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) ->
             engine.sdk.images.remove(name)
 
 
+@pytest.mark.slow
 def test_two_builds_of_one_system_at_once_make_one_image(project: Tiny, engine: Engine) -> None:
     words = (*BUILD, "--format", "json")
     with project.start("cache", *words) as one, project.start("cache", *words) as two:

@@ -304,6 +304,7 @@ def labels(engine: Engine) -> list[str]:
     return [container["Labels"][LABEL] for container in result]
 
 
+@pytest.mark.slow
 def test_processes_that_load_one_image_at_the_same_time_do_not_disturb_each_other(
     engine: Engine,
 ) -> None:

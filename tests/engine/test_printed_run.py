@@ -86,6 +86,7 @@ def test_the_line_for_docker_runs_with_each_word_path_and_value(
     check_result(run, outcome.stdout)
 
 
+@pytest.mark.slow
 def test_the_file_for_compose_runs_and_its_secret_is_in_no_configuration(
     run: PrintedRun, engine: Engine, tmp_path: Path
 ) -> None:

@@ -475,6 +475,7 @@ def attached_to(registry: str, built: BuiltImage, digest: str) -> list[tuple[str
         ]
 
 
+@pytest.mark.slow
 def test_evidence_of_each_device_is_attached_once(
     engine: Engine, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:
@@ -493,6 +494,7 @@ def test_evidence_of_each_device_is_attached_once(
     assert "(0 attached now, 3 already there)" in attached[1]
 
 
+@pytest.mark.slow
 def test_evidence_of_a_labelled_image_names_the_tested_digest(
     engine: Engine, registry: str, cuda_built: BuiltImage, tmp_path: Path
 ) -> None:
@@ -587,6 +589,7 @@ def test_a_published_image_is_inspected_with_and_without_the_engine(
     assert inspect(built.digest, Context.of(here, print)).content.labels == near.content.labels
 
 
+@pytest.mark.slow
 def test_a_pulled_image_is_inspected_with_its_documents(
     engine: Engine, base: Base, registry: str, built: BuiltImage, tmp_path: Path
 ) -> None:

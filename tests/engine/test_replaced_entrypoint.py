@@ -181,6 +181,7 @@ pip list --format freeze
     assert output == ["greeting", "1.0", "six==1.16.0andsix==1.17.0", *packages, *packages]
 
 
+@pytest.mark.slow
 def test_uv_replaces_what_may_be_replaced(engine: Engine, base: Base, tmp_path: Path) -> None:
     free = replace(cell(), requirements=("pip",))
     for made in make_image(engine, base, free, tmp_path):

@@ -85,6 +85,7 @@ def wheel(folder: Path, package: str) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.slow
 def test_a_pure_package_fits_every_system(folder: Path) -> None:
     built = wheel(folder, "purelike")
     assert (built["file"], built["system"], built["is_new"]) == (
@@ -99,6 +100,7 @@ def test_a_pure_package_fits_every_system(folder: Path) -> None:
     assert not wheel(folder, "purelike==1.0")["is_new"], "it is built once"
 
 
+@pytest.mark.slow
 def test_an_extension_module_is_for_its_system(folder: Path) -> None:
     built = wheel(folder, "cliblike")
     assert built["file"] == "cliblike-2.0-cp313-cp313-linux_x86_64.whl"

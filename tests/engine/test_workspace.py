@@ -145,6 +145,7 @@ STARTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "options"),
     first_rows(STARTS, 1, pytest.mark.slow),

@@ -53,6 +53,7 @@ def busy() -> Iterator[int]:
             yield int(address[1])
 
 
+@pytest.mark.slow
 def test_only_temporary_names_of_ended_processes_are_removed(refusing: int) -> None:
     left = [
         f"127.0.0.1:{refusing}/dlimg-passing@{DIGEST}",

@@ -550,6 +550,7 @@ def test_a_module_loads_after_the_import_of_its_package(sound: Path) -> None:
     assert faults_of(sound) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "path", "fault"),
     [

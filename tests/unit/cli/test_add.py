@@ -62,6 +62,7 @@ def test_a_dry_run_writes_nothing(
     assert list(matrix.parent.iterdir()) == [matrix]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "cell"),
     [
@@ -80,6 +81,7 @@ def test_the_latest_release_is_the_newest_that_fits(
     assert capsys.readouterr().err.split("\n")[0].removeprefix("adds ").split(" ")[0] == cell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "cell"),
     [

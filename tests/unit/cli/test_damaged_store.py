@@ -259,6 +259,7 @@ def read_only(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_store_that_one_may_only_read(stored: StoredProject, tmp_path: Path) -> None:
     assert main(["store", "verify"]) == 0
     ended = read_only(tmp_path / "cache")

@@ -39,6 +39,7 @@ def test_a_project_is_printed_without_an_engine(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -53,6 +53,7 @@ def test_jobs_end_before_the_server_and_have_their_time(tmp_path: Path) -> None:
     assert "sleep (" in err
 
 
+@pytest.mark.slow
 def test_what_ignores_the_signal_is_not_waited_for() -> None:
     out, _ = stopped("exec sleep 100", "trap '' TERM; exec sleep 3")
     assert float(out.split()[-1]) < 1

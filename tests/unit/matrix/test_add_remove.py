@@ -146,6 +146,7 @@ def test_any_cell_is_added_alone_and_removed_without_a_trace(text: str, seed: in
             break
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
