@@ -1,4 +1,4 @@
-"""`dlimg data`: data that is fetched once and kept in an engine for any number of runs."""
+"""`dlimg data`: stored data of an engine, fetched once for any number of runs."""
 
 import shlex
 import shutil

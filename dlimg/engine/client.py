@@ -121,6 +121,11 @@ def security_options(engine: Engine) -> tuple[str, ...]:
     return tuple(engine.sdk.info().get("SecurityOptions") or ())
 
 
+def is_rootless(engine: Engine) -> bool:
+    """Return whether the root of the engine's containers is the caller on the host."""
+    return any("rootless" in option for option in security_options(engine))
+
+
 def open_sdk(context: Context, *, seconds: int) -> DockerClient:
     """Return the SDK for the engine that the context names; raise one of `UNREACHABLE`.
 

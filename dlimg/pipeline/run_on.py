@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from dlimg.context import Context
-from dlimg.engine.client import Engine, security_options
+from dlimg.engine.client import Engine, is_rootless
 from dlimg.errors import BadInput, DlimgError, Negative
 from dlimg.host.ignore import (
     FileState,
@@ -153,8 +153,7 @@ class RemotePlace:
         return outcome.stdout.strip()
 
     def user(self, engine: Engine) -> str:
-        options = security_options(engine)
-        return "0:0" if any("rootless" in option for option in options) else self.facts.user
+        return "0:0" if is_rootless(engine) else self.facts.user
 
     def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec:
         """Send code and data, and return the specification with the folders there."""

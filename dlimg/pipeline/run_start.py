@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from dlimg.checks.evidence import evidence_folder, read_evidence
 from dlimg.checks.verdicts import proof_line
 from dlimg.context import Context
-from dlimg.engine.client import Engine, security_options
+from dlimg.engine.client import Engine, is_rootless, security_options
 from dlimg.errors import BadInput, Negative
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
@@ -431,7 +431,7 @@ def _user(engine: Engine) -> str:
 
     In a rootless engine the container's root is the caller.
     """
-    if any("rootless" in option for option in security_options(engine)):
+    if is_rootless(engine):
         return "0:0"
     if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
         return ""

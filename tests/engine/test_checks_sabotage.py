@@ -155,13 +155,8 @@ def test_a_training_that_is_spoilt_fails(
     assert reason in verdict.reason
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        pytest.param(RELU_IS_GONE, marks=pytest.mark.sabotage, id="no relu"),
-        pytest.param(ROUNDED, marks=pytest.mark.sabotage, id="rounded"),
-    ],
-)
+@pytest.mark.sabotage
+@pytest.mark.parametrize("script", [RELU_IS_GONE, ROUNDED], ids=["no relu", "rounded"])
 def test_a_framework_that_computes_something_else_fails(
     script: str, engine: Engine, built: BuiltImage
 ) -> None:

@@ -125,7 +125,7 @@ def busy_threads(engine: Engine, digest: str, name: str, *options: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("numpy", marks=pytest.mark.slow), "jax"])
+@pytest.mark.parametrize("name", ["numpy", "jax"])
 def test_jax_and_numpy_multiply_in_one_thread(
     engine: Engine, jax_image: BuiltImage, name: str
 ) -> None:

@@ -290,15 +290,16 @@ def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedPr
     raise AssertionError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "user"),
     [
-        pytest.param("openssh", "user", marks=pytest.mark.slow),
-        pytest.param("openssh-without-pam", "user", marks=pytest.mark.slow),
-        pytest.param("dropbear", "root", marks=pytest.mark.slow),
-        pytest.param("openssh", "root", marks=pytest.mark.slow),
-        pytest.param("openssh-without-pam", "root", marks=pytest.mark.slow),
-        pytest.param("dropbear", "user", marks=pytest.mark.slow),
+        ("openssh", "user"),
+        ("openssh-without-pam", "user"),
+        ("dropbear", "root"),
+        ("openssh", "root"),
+        ("openssh-without-pam", "root"),
+        ("dropbear", "user"),
     ],
 )
 def test_a_command_by_ssh_finds_what_the_image_promises(

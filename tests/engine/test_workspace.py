@@ -148,7 +148,7 @@ STARTS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "options"),
-    first_rows(STARTS, 1, pytest.mark.slow),
+    STARTS,
     ids=str,
 )
 def test_a_jupyter_is_healthy_until_it_does_not_answer(

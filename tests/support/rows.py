@@ -1,4 +1,4 @@
-"""Rows for `parametrize`, of which the usual session runs the first alone."""
+"""Rows for `parametrize`; the usual session runs only the first of them."""
 
 from collections.abc import Iterable, Sequence
 
