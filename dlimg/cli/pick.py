@@ -31,8 +31,8 @@ from dlimg.pipeline.pick import (
     read_pick_context,
     replacement,
     request_on_machine,
+    with_user_registry,
 )
-from dlimg.pipeline.user_config import read_user_config
 from dlimg.report import pick as report
 from dlimg.report.evidence_text import tested_text
 from dlimg.report.pick_table import pick_table_text
@@ -128,9 +128,7 @@ def run(options: PickOptions, context: Context) -> int:
     if options.table:
         _write_table(Path(options.matrix).parent / PAGE, pick_context)
         return 0
-    if pick_context.project.is_shipped:
-        registry = read_user_config(context).registry
-        pick_context = replace(pick_context, registry=registry)
+    pick_context = with_user_registry(pick_context, context)
     machine = detect_machine() if options.on_this_machine else None
     request = _request(options, pick_context.facts)
     request = replace(request, family=family_of(request.family, pick_context))
@@ -154,7 +152,7 @@ def run(options: PickOptions, context: Context) -> int:
         _print(picked, request, advice, options, (pick_context.image_name, tested), context)
         for line in report.addition_lines(added):
             context.log(line)
-        if pick_context.project.is_shipped and picked.matches:
+        if (pick_context.project.is_shipped or pick_context.registry) and picked.matches:
             context.log(report.origin_text(pick_context.registry))
     return 0 if picked.matches else 1
 

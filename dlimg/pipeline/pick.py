@@ -19,10 +19,12 @@ from dlimg.errors import BadInput, nearest
 from dlimg.facts.load import Facts
 from dlimg.facts.model import GpuFact, Origin
 from dlimg.host.nvml import detect_gpus, load_nvml
+from dlimg.image_files import shipped_root
 from dlimg.lock.store import LOCAL, read_lock, read_stack_lock
 from dlimg.model import Cell, DetectedGpu, Evidence, LocalMachine
 from dlimg.pipeline.facts_files import read_facts
 from dlimg.pipeline.project import Project, read_project
+from dlimg.pipeline.user_config import read_user_config
 from dlimg.render.naming import repository_name, tag
 
 
@@ -66,6 +68,16 @@ def read_pick_context(matrix: str, today: date, log: Log | None = None) -> PickC
         rule_engine=RuleEngine(facts, rules(today)),
         today=today,
     )
+
+
+def with_user_registry(pick_context: PickContext, context: Context) -> PickContext:
+    """Return the pick context with the user's registry, if the matrix is dlimg's own.
+
+    That is the matrix of the installed package, or of the checkout that dlimg runs from.
+    """
+    if pick_context.project.root.resolve() != shipped_root().resolve():
+        return pick_context
+    return replace(pick_context, registry=read_user_config(context).registry)
 
 
 def _catalog(project: Project) -> Catalog:
