@@ -18,15 +18,18 @@ from dlimg.errors import BadInput, Negative, NetworkFailure
 from dlimg.host.process import run
 from dlimg.pypi.mirrors import certificates
 from dlimg.run.data_source import DataSource, RemoteFile, file_name, is_safe_path
-from dlimg.units import bytes_text, seconds_text
+from dlimg.units import bytes_text, counted, seconds_text
 
 ATTEMPTS: Final = 4
+# Another attempt would not change these answers.
+FINAL_STATUSES: Final = (401, 403, 404, 410)
 _PAUSE: Final = 0.5
 _TIMEOUT: Final = 60
 _CHUNK: Final = 1 << 18
 _EVERY: Final = 5.0  # seconds between two messages about progress
 _GIT_SECONDS: Final = 3600
 HF_ADDRESS: Final = "https://huggingface.co"
+KAGGLE_FILE: Final = ".kaggle.zip"
 KAGGLE_ADDRESS: Final = "https://www.kaggle.com"
 
 
@@ -69,18 +72,36 @@ def fetch(source: DataSource, name: str, folder: Path, context: Context) -> None
     if source.kind == "git":
         _clone(source, folder, context)
         return
+
+    def download_here(
+        file: RemoteFile, session: requests.Session, progress: DownloadProgress
+    ) -> None:
+        download(file, folder, session, progress)
+
+    fetch_files(source, name, download_here, context)
+    if source.kind == "kaggle":
+        unzip(folder / KAGGLE_FILE, folder)
+
+
+Download = Callable[[RemoteFile, requests.Session, DownloadProgress], None]
+
+
+def fetch_files(
+    source: DataSource, name: str, download_file: Download, context: Context, *, on: str = ""
+) -> None:
+    """Fetch each file of a source by this function; log how many, from where, on which machine."""
     session = requests.Session()
     session.verify = certificates(context) or True
     with session:
         files = tuple(_files(source, session, context))
         total = sum(file.size for file in files) if all(file.size >= 0 for file in files) else -1
         amount = f", {bytes_text(total)}" if total >= 0 else ""
-        context.log(f"{name}: fetching {len(files)} files{amount} from {source.place}")
+        count = counted(len(files), "file")
+        machine = f", on {on}" if on else ""
+        context.log(f"{name}: fetching {count}{amount} from {source.place}{machine}")
         progress = DownloadProgress(name=name, total=total, log=context.log)
         for file in files:
-            download(file, folder, session, progress)
-    if source.kind == "kaggle":
-        unzip(folder / files[0].path, folder)
+            download_file(file, session, progress)
 
 
 def _files(source: DataSource, session: requests.Session, context: Context) -> Iterator[RemoteFile]:
@@ -101,7 +122,7 @@ def _files(source: DataSource, session: requests.Session, context: Context) -> I
             if is_contest
             else (f"datasets/download/{source.place}")
         )
-        yield RemoteFile(url=f"{address}/api/v1/{path}", path=".kaggle.zip")
+        yield RemoteFile(url=f"{address}/api/v1/{path}", path=KAGGLE_FILE)
 
 
 def _hf_files(source: DataSource, session: requests.Session, address: str) -> Iterator[RemoteFile]:
@@ -147,12 +168,19 @@ def _kaggle_login(environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _raise_for(response: requests.Response) -> None:
     """Raise Negative for an answer that another attempt would not change."""
-    if response.status_code in {401, 403, 404, 410}:
-        hint = "check the name; private data needs a login (HF_TOKEN, KAGGLE_KEY, ~/.netrc)"
-        raise Negative(
-            f"{response.url} answers {response.status_code} {response.reason}", hint=hint
-        )
+    if response.status_code in FINAL_STATUSES:
+        raise refused(response.url, f"{response.status_code} {response.reason}")
     response.raise_for_status()
+
+
+def refused(url: str, status: str) -> Negative:
+    hint = "check the name; private data needs a login (HF_TOKEN, KAGGLE_KEY, ~/.netrc)"
+    return Negative(f"{url} answers {status}", hint=hint)
+
+
+def not_fetched(url: str, reason: str) -> NetworkFailure:
+    hint = "check the network, then repeat the command: it goes on where it ended"
+    return NetworkFailure(f"{url} cannot be fetched: {reason}", hint=hint)
 
 
 def download(
@@ -175,12 +203,11 @@ def download(
             reason = str(error)
             failures = 0 if partial.exists() and partial.stat().st_size > before else failures + 1
             continue
-        _check(file, partial)
+        _check_file(file, partial)
         partial.replace(target)
         _validator(partial).unlink(missing_ok=True)
         return
-    hint = "check the network, then repeat the command: it goes on where it ended"
-    raise NetworkFailure(f"{file.url} cannot be fetched: {reason}", hint=hint)
+    raise not_fetched(file.url, reason)
 
 
 def _validator(partial: Path) -> Path:
@@ -212,15 +239,23 @@ def _append(
                 progress.add(len(chunk))
 
 
-def _check(file: RemoteFile, partial: Path) -> None:
-    """Raise Negative and remove the file if it is not the one that was announced."""
+def _check_file(file: RemoteFile, partial: Path) -> None:
+    """Remove the file and raise Negative if it is not the one that was announced."""
     size, digest = partial.stat().st_size, ""
     if file.sha256:
         with partial.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
+    try:
+        check_announced(file, size, digest)
+    except Negative:
+        partial.unlink()
+        raise
+
+
+def check_announced(file: RemoteFile, size: int, digest: str) -> None:
+    """Raise Negative if this size or sha256 is not the announced one."""
     if file.size in (-1, size) and file.sha256 in ("", digest):
         return
-    partial.unlink()
     expected = f"{file.size} bytes, sha256 {file.sha256 or 'any'}"
     hint = "the file has changed, or is damaged on its way; repeat the command"
     raise Negative(f"{file.url}: {size} bytes, sha256 {digest} came, not {expected}", hint=hint)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import tarfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +62,20 @@ def find_data(name: str, engine: Engine) -> StoredData | None:
 
 def store(name: str, source: str, path: Path, engine: Engine) -> StoredData:
     """Copy a folder or file into a new volume. Raises Negative if the engine does not take it."""
-    size, files = _measure(path)
+    api: Any = engine.sdk.api
+
+    def put(container: str) -> None:
+        with contextlib.closing(packed(path)) as blocks:
+            api.put_archive(container, DATA, blocks)
+
+    return store_by(put, name, source, _measure(path), engine)
+
+
+def store_by(
+    put: Callable[[str], None], name: str, source: str, amount: tuple[int, int], engine: Engine
+) -> StoredData:
+    """Make a volume, which `put` fills through a container; `amount` is its bytes and files."""
+    size, files = amount
     labels = {
         LABEL: name,
         f"{LABEL}.source": source,
@@ -74,7 +87,7 @@ def store(name: str, source: str, path: Path, engine: Engine) -> StoredData:
     api: Any = engine.sdk.api
     api.create_volume(volume, labels=labels)
     try:
-        _fill(volume, path, engine)
+        _fill(volume, put, engine)
     except BaseException as error:
         api.remove_volume(volume, force=True)
         if isinstance(error, docker.errors.APIError):
@@ -90,25 +103,20 @@ def _measure(path: Path) -> tuple[int, int]:
     return sum(sizes), len(sizes)
 
 
-def _fill(volume: str, path: Path, engine: Engine) -> None:
+def _fill(volume: str, put: Callable[[str], None], engine: Engine) -> None:
     """Send the files to the volume through a container that is never started."""
     api: Any = engine.sdk.api
-    with contextlib.suppress(docker.errors.NotFound):
+    try:
         api.inspect_image(_EMPTY_IMAGE)
-        return _send(volume, path, api)
-    repository, _, tag = _EMPTY_IMAGE.partition(":")
-    api.import_image_from_data(b"\0" * 1024, repository=repository, tag=tag)
-    return _send(volume, path, api)
-
-
-def _send(volume: str, path: Path, api: Any) -> None:  # noqa: ANN401 - the SDK's own
+    except docker.errors.NotFound:
+        repository, _, tag = _EMPTY_IMAGE.partition(":")
+        api.import_image_from_data(b"\0" * 1024, repository=repository, tag=tag)
     mount = docker.types.Mount(DATA, volume, type="volume")
     host_config = api.create_host_config(mounts=[mount])
     created = api.create_container(image=_EMPTY_IMAGE, command=["none"], host_config=host_config)
     container = created["Id"]
     try:
-        with contextlib.closing(packed(path)) as blocks:
-            api.put_archive(container, DATA, blocks)
+        put(container)
     finally:
         api.remove_container(container, force=True)
 
@@ -116,24 +124,31 @@ def _send(volume: str, path: Path, api: Any) -> None:  # noqa: ANN401 - the SDK'
 def packed(path: Path) -> Generator[bytes, None, None]:
     """Yield a tar of a folder's content, or of one file, that anybody may read."""
     reader, writer = os.pipe()
-    thread = threading.Thread(target=_pack, args=(path, writer), daemon=True)
+    errors: list[OSError] = []
+    thread = threading.Thread(target=_pack, args=(path, writer, errors), daemon=True)
     thread.start()
     with open(reader, "rb") as blocks:  # noqa: PTH123 - a descriptor
         while block := blocks.read(_BLOCK):
             yield block
     thread.join()
+    for error in errors:  # without it the volume would lack a file, and nobody would know
+        message = f"the data cannot be read: {error.strerror}"
+        raise BadInput(message, where=str(error.filename), hint="see its owner and mode")
 
 
-def _pack(path: Path, writer: int) -> None:
-    # A reader that ends early breaks the pipe, and there is nobody to tell.
-    with (
-        contextlib.suppress(BrokenPipeError),
-        open(writer, "wb") as pipe,
-        tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        entries = sorted(path.iterdir()) if path.is_dir() else [path]
-        for entry in entries:
-            tar.add(entry, arcname=entry.name, filter=_readable)
+def _pack(path: Path, writer: int, errors: list[OSError]) -> None:
+    try:
+        with (
+            open(writer, "wb") as pipe,
+            tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            entries = sorted(path.iterdir()) if path.is_dir() else [path]
+            for entry in entries:
+                tar.add(entry, arcname=entry.name, filter=_readable)
+    except BrokenPipeError:  # a reader that ends early, and there is nobody to tell
+        return
+    except OSError as error:
+        errors.append(error)
 
 
 def _readable(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -12,6 +12,8 @@ from dlimg.run.model import DataRequest, PortMapping, RunName
 _NAME: Final = re.compile(r"\w[\w.-]{0,62}")
 _RUN: Final = re.compile(r"(?P<name>\w[\w.-]{0,62}):(?P<number>[1-9][0-9]{0,8})")
 _OUTPUT: Final = "/output"
+# Prefixes of sources that are fetched, no sources by themselves.
+_FETCHED: Final = ("https", "http", "hf", "kaggle", "git")
 _LONGEST: Final = 63
 _LAST_PORT: Final = 65_535
 # Folders at the root of any image: data by such a name is in /data and /input only.
@@ -47,7 +49,8 @@ def parse_data(text: str, *, exists: bool) -> DataRequest:
     Without a name it is the source's last part, or the run's name.
     """
     source, colon, name = text.rpartition(":")
-    if exists or not colon or "/" in name or "\\" in name or name.isdecimal():
+    is_prefix = source in _FETCHED
+    if exists or not colon or is_prefix or "/" in name or "\\" in name or name.isdecimal():
         source, name = text, ""
     if not source or (colon and not text.rpartition(":")[2]):
         raise BadInput(f"{text!r} names no data", where="--data", hint="write SRC or SRC:NAME")
@@ -63,7 +66,16 @@ def output_of(source: str) -> RunName | None:
     return parse_run(source.removesuffix(_OUTPUT)) if source.endswith(_OUTPUT) else None
 
 
+def is_fetched(source: str) -> bool:
+    """Return whether data is at an address, and not on this machine."""
+    prefix, colon, _ = source.partition(":")
+    return bool(colon) and prefix in _FETCHED
+
+
 def _last_part(source: str) -> str:
+    if is_fetched(source):
+        place = re.split("[#?]", source.partition(":")[2])[0].rstrip("/")
+        source = place.rpartition("/")[2].partition("@")[0]
     return name_from(PurePath(source.rstrip("/")).name)
 
 

@@ -112,6 +112,9 @@ class FileServer(BaseHTTPRequestHandler):
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if goes_on else 0
         body = CONTENT[start:]
         self.send_response(206 if goes_on else 200)
+        if goes_on:
+            span = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+            self.send_header("Content-Range", span)
         self.send_header("ETag", self.etag)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -245,6 +248,14 @@ def test_progress_says_how_much_how_fast_and_how_long_still() -> None:
     progress.add(500_000)
     progress.add(500_000)
     assert log == ["x: 1 MB of 4 MB, 100 kB/s, 30.0 s left"]
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "gone").symlink_to("nowhere")
+    assert b"".join(packed(tmp_path))  # a link is stored as it is
+    with pytest.raises(BadInput, match="the data cannot be read: ") as error:
+        list(packed(tmp_path / "missing"))
+    assert error.value.problems[0].where == str(tmp_path / "missing")
 
 
 def test_files_in_a_volume_can_be_read_by_anybody(tmp_path: Path) -> None:

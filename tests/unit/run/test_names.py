@@ -5,6 +5,7 @@ import pytest
 from dlimg.errors import BadInput
 from dlimg.run import names
 from dlimg.run.model import DataRequest, PortMapping, RunName
+from dlimg.run.names import is_fetched, parse_data
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,29 @@ def test_data_has_a_source_and_a_name(text: str, *, exists: bool, source: str, n
 def test_data_without_a_good_name_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="--data"):
         names.parse_data(text, exists=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "name"),
+    [
+        ("hf:gpt2", "hf:gpt2", "gpt2"),
+        ("hf:a/b@main", "hf:a/b@main", "b"),
+        ("hf:a/b@main:weights", "hf:a/b@main", "weights"),
+        ("https://a.b/x.tar#sha256=00", "https://a.b/x.tar#sha256=00", "x.tar"),
+        ("https://a.b:8080/x.csv?y=1", "https://a.b:8080/x.csv?y=1", "x.csv"),
+        ("https://a.b/x.tar:digits", "https://a.b/x.tar", "digits"),
+        ("kaggle:competitions/titanic", "kaggle:competitions/titanic", "titanic"),
+        ("git:https://a.b/c/words#v1", "git:https://a.b/c/words#v1", "words"),
+    ],
+)
+def test_data_at_an_address_has_its_last_part_as_name(text: str, source: str, name: str) -> None:
+    assert parse_data(text, exists=False) == DataRequest(source=source, name=name)
+    assert is_fetched(source)
+
+
+@pytest.mark.parametrize("source", ["../mnist", "digits", "hello:3/output", "C:\\data"])
+def test_other_data_is_on_this_machine_or_stored(source: str) -> None:
+    assert not is_fetched(source)
 
 
 def test_two_sources_under_one_name_are_refused() -> None:
