@@ -64,6 +64,12 @@ def run(options: OutputOptions, context: Context) -> int:
         context.log(f"copied {options.path} of {record.run} to {options.to}")
         return 0
     folder = Path(record.output)
+    if record.origin and not folder.is_dir():
+        hint = (
+            f"`dlimg output --on {options.on} {record.run} --path /output --to DIR` asks the engine"
+        )
+        message = f"{record.run} has no file in /output that you may read: {record.origin} began it"
+        raise BadInput(message, hint=hint)
     if not folder.is_dir():
         raise BadInput(f"the output folder of {record.run} is gone", where=record.output)
     if options.to:

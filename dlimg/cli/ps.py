@@ -1,4 +1,4 @@
-"""`dlimg ps`: the runs of this user, and how each ended."""
+"""`dlimg ps`: the runs of this user, those of others where asked, and how each ended."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -9,8 +9,9 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import NoEngine
 from dlimg.host.ssh import SCHEME
+from dlimg.report.plain import filled_columns
 from dlimg.report.run import HEADINGS, status_json, status_row
-from dlimg.run.find import remote_engine
+from dlimg.run.find import other_runs, remote_engine
 from dlimg.run.lifecycle import is_at, running_engine, statuses
 from dlimg.run.record import read_records
 
@@ -20,27 +21,39 @@ class PsOptions:
     """The options of `ps`."""
 
     on: str
+    of_all_users: bool
     only_running: bool
     format: str
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--running", action="store_true", help="only those that run now")
+    parser.add_argument(
+        "--all", action="store_true", help="also those that others began on this engine; as --on"
+    )
     add_on(parser)
     add_format(parser)
 
 
 def options_of(arguments: Namespace) -> PsOptions:
-    return PsOptions(on=arguments.on or "", only_running=arguments.running, format=arguments.format)
+    return PsOptions(
+        on=arguments.on or "",
+        of_all_users=arguments.all,
+        only_running=arguments.running,
+        format=arguments.format,
+    )
 
 
 def run(options: PsOptions, context: Context) -> int:
     """Return 0; without an engine the records are shown as they are."""
     with engine_errors():
-        engine = remote_engine(options.on, context) if options.on else _engine(context)
+        engine = remote_engine(options.on, context) if options.on else _engine(options, context)
         rows = statuses(engine, context)
-    if engine and options.on:
-        rows = tuple(status for status in rows if is_at(status.record, engine))
+        if engine and options.on:
+            rows = tuple(status for status in rows if is_at(status.record, engine))
+        if engine and (options.on or options.of_all_users):
+            rows = (*rows, *other_runs(engine, context))
+            rows = tuple(sorted(rows, key=lambda status: status.record.created))
     if options.only_running:
         rows = tuple(
             status for status in rows if status.state in {"starting", "running", "waiting"}
@@ -48,16 +61,17 @@ def run(options: PsOptions, context: Context) -> int:
     if options.format == "json":
         print_json([status_json(status) for status in rows])
     elif rows:
-        print_table(HEADINGS, [status_row(status) for status in rows], context)
+        table = filled_columns(HEADINGS, [status_row(status) for status in rows])
+        print_table(*table, context)
     else:
         context.log("there are no runs: `dlimg run` starts one")
     return 0
 
 
-def _engine(context: Context) -> Engine | None:
+def _engine(options: PsOptions, context: Context) -> Engine | None:
     """Return the engine here; None where none answers, and where all runs are elsewhere."""
     records = read_records(context)
-    if all(record.host.startswith(SCHEME) for record in records):
+    if not options.of_all_users and all(r.host.startswith(SCHEME) for r in records):
         return None
     try:
         return running_engine(context)

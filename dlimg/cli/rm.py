@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlimg.cli.arguments import add_on
 from dlimg.context import Context
@@ -11,7 +12,7 @@ from dlimg.errors import BadInput, DlimgError, Negative, Problem
 from dlimg.pipeline.run_on import bring_back, remove_there
 from dlimg.report.run import outside_lines
 from dlimg.run.container import remove_container
-from dlimg.run.find import RunFinder
+from dlimg.run.find import RunFinder, refuse_of_others
 from dlimg.run.gpu_queue import forget_holder
 from dlimg.run.lifecycle import files_outside, is_at, status_of, statuses
 from dlimg.run.model import RunStatus
@@ -73,7 +74,11 @@ def _chosen(
         engine = finder.named_engine()
         rows = (status for status in statuses(engine, context) if is_at(status.record, engine))
         return [(status, engine) for status in rows if status.state in {"ended", "gone"}]
-    records = [finder.find(text) for text in options.runs]
+    # One run may be named twice, as `hello` and as `hello:3`.
+    runs = {str(run[0].run): run for run in (finder.find(text) for text in options.runs)}
+    records = list(runs.values())
+    for record, _ in records:
+        refuse_of_others(record, "rm")
     return [(status_of(record, engine, context), engine) for record, engine in records]
 
 
@@ -95,7 +100,9 @@ def _remove(
     bring_back(record, engine, context)
     remove_container(record.container, engine)
     remove_there(record, engine, context)
-    drop_record(record.run, context)
+    if not record.origin:
+        drop_record(record.run, context)
     forget_holder(record.container, engine, context)
-    context.log(f"removed {record.run}; its output stays in {record.output}")
+    place = f"; its output stays in {record.output}" if Path(record.output).is_dir() else ""
+    context.log(f"removed {record.run}{place}")
     return ()

@@ -10,7 +10,7 @@ from dlimg.errors import BadInput
 from dlimg.pipeline.run_on import bring_back
 from dlimg.report.run import end_lines
 from dlimg.run.container import stop_container
-from dlimg.run.find import RunFinder
+from dlimg.run.find import RunFinder, refuse_of_others
 from dlimg.run.lifecycle import output_size, status_of
 from dlimg.run.model import STOP_SECONDS
 
@@ -46,7 +46,10 @@ def run(options: StopOptions, context: Context) -> int:
     """Return 0; a run that has ended already is no error."""
     with engine_errors():
         finder = RunFinder(context=context, on=options.on)
-        for record, engine in [finder.find(text) for text in options.runs]:
+        runs = [finder.find(text) for text in options.runs]
+        for record, _ in runs:
+            refuse_of_others(record, "stop")
+        for record, engine in runs:
             stop_container(record.container, options.seconds, engine)
             bring_back(record, engine, context)
             status = status_of(record, engine, context)

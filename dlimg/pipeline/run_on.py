@@ -327,8 +327,11 @@ def _fetch(
 
 
 def remove_there(record: RunRecord, engine: Engine, context: Context) -> None:
-    """Remove the output folder of a run from its machine, once it is here."""
-    if engine.ssh and record.base:
+    """Remove the output folder of a run from its machine, once it is here.
+
+    A run that was begun there keeps its own folder.
+    """
+    if engine.ssh and PurePosixPath(record.base).parent.name == FOLDER:
         remove_block(record.run, context)
         path = f"{record.base}/output/{record.run.number}"
         engine.ssh.run(["rm", "-rf", "--", path])

@@ -5,16 +5,18 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, Protocol
+from pathlib import Path, PurePath
+from typing import Any, Final, Protocol
 
 from dlimg.checks.evidence import evidence_folder, read_evidence
 from dlimg.checks.verdicts import proof_line
 from dlimg.context import Context
 from dlimg.engine.client import Engine, is_rootless, security_options
 from dlimg.errors import BadInput, Negative
+from dlimg.host.ignore import OWN_FILE
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
+from dlimg.pipeline.run_data import data_of_source
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_image import ImageWish, choose_image
 from dlimg.pipeline.run_locate import LocatedImage, locate_image, with_layer
@@ -22,12 +24,13 @@ from dlimg.pipeline.run_on import RemotePlace, read_machine
 from dlimg.run.code_state import code_state, fingerprint
 from dlimg.run.container import create_container, remove_container
 from dlimg.run.data_volume import find_data
-from dlimg.run.find import BASE_LABEL
+from dlimg.run.find import BASE_LABEL, FROM_LABEL, this_origin
 from dlimg.run.gpu_queue import gpu_numbers, lock_folder
 from dlimg.run.lifecycle import statuses
 from dlimg.run.model import (
     CODE,
     OUTPUT,
+    RUN_LABEL,
     DataRequest,
     GpuAccess,
     ImageChoice,
@@ -41,7 +44,15 @@ from dlimg.run.model import (
     RunSpec,
 )
 from dlimg.run.modes import ModeSetup, has_ssh, mode_setup
-from dlimg.run.names import check_name, data_targets, name_from, output_of, refuse_repeats
+from dlimg.run.names import (
+    check_name,
+    data_targets,
+    is_fetched,
+    name_from,
+    output_of,
+    parse_run,
+    refuse_repeats,
+)
 from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
 from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
@@ -97,13 +108,17 @@ class ThisMachine:
     """The local machine: its folders are mounted as they are, its GPUs are a local engine's."""
 
     machine: LocalMachine | None
-    context: Context
+    engine: Engine
 
-    def last_number(self, _name: str) -> int:
-        return 0
+    def last_number(self, name: str) -> int:
+        """Return the highest number of a run of this name, which may be another user's."""
+        api: Any = self.engine.sdk.api
+        rows = api.containers(all=True, filters={"label": RUN_LABEL})
+        runs = (parse_run((row.get("Labels") or {}).get(RUN_LABEL, "")) for row in rows)
+        return max((run.number for run in runs if run and run.name == name), default=0)
 
     def locks(self, names: Iterable[str]) -> str:
-        return str(lock_folder(names, self.context))
+        return str(lock_folder(names, self.engine.context))
 
     def user(self, engine: Engine) -> str:
         return _user(engine)
@@ -117,13 +132,15 @@ def place_of(engine: Engine, context: Context) -> RunPlace:
     if engine.ssh:
         return RemotePlace(host=engine.ssh, facts=read_machine(engine.ssh), context=context)
     machine = detect_machine() if engine.host.startswith("unix://") else None
-    return ThisMachine(machine=machine, context=context)
+    return ThisMachine(machine=machine, engine=engine)
 
 
 def create_run(request: RunRequest, matrix: str, engine: Engine, context: Context) -> RunStart:
     """Create the container of a run and its record; log what was decided."""
     check_request(request)
     values = _secrets(request, context)
+    if engine.ssh:
+        _refuse_home(request.folder, context)
     place = place_of(engine, context)
     parts = _parts(request, matrix, values, place, engine)
     name = run_name(request)
@@ -147,6 +164,14 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
         hidden=parts.hidden,
         ports=wanted.ports,
     )
+
+
+def _refuse_home(folder: Path, context: Context) -> None:
+    """Raise BadInput for a home folder as code that would be sent, unless a file says how much."""
+    home = Path(context.environment.get("HOME") or Path.home())
+    if folder.resolve() == home.resolve() and not (folder / OWN_FILE).exists():
+        hint = f"go to the folder of your code, or list in {OWN_FILE} what stays here"
+        raise BadInput("all of your home folder would be sent", where=str(folder), hint=hint)
 
 
 def _parts(
@@ -213,14 +238,29 @@ def check_request(request: RunRequest) -> None:
         check_name(request.name, "--name")
     if not request.folder.is_dir():
         raise BadInput(f"there is no folder {request.folder}")
-    if request.folder.resolve() == Path(request.folder.anchor):
-        hint = "go to the folder of your code: it becomes /code of the container"
-        raise BadInput("all of this machine would be the code", where="/", hint=hint)
+    _refuse_root(request.folder, "code", "go to the folder of your code: it becomes /code there")
+    if request.output:
+        _refuse_root(Path(request.output), "output", "name another folder by --output")
+    for data in request.data:
+        _refuse_root(Path(data.source), f"data {data.name}", "name a folder in it")
     refuse_repeats(request.data)
-    default_command(request)
+    _refuse_script(request.folder, default_command(request))
     if request.gpu == "cpu" and (request.device or request.queue):
         option = "--device" if request.device else "--queue"
         raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
+
+
+def _refuse_root(folder: Path, role: str, hint: str) -> None:
+    if folder.resolve() == Path(folder.resolve().anchor):
+        raise BadInput(f"all of this machine would be the {role}", where=str(folder), hint=hint)
+
+
+def _refuse_script(folder: Path, command: Sequence[str]) -> None:
+    """Raise BadInput for a file of the folder in place of a program, which no shell would find."""
+    program = {".py": "python", ".sh": "bash"}.get(PurePath(command[0]).suffix)
+    if program and "/" not in command[0] and (folder / command[0]).is_file():
+        message = f"{command[0]} is a file of this folder, and no program"
+        raise BadInput(message, hint=f"`dlimg run -- {program} {shlex.join(command)}`")
 
 
 def _refuse_mismatch(request: RunRequest, choice: ImageChoice) -> None:
@@ -241,16 +281,19 @@ def _last_output(request: RunRequest) -> int:
 
 
 def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
-    """Return the data of a request: a path, a run's output or stored data. Raises BadInput."""
+    """Return the data of a request: a path, a run's output, stored or fetched data."""
     run = output_of(request.source)
     path = Path(find_record(str(run), context).output) if run else Path(request.source)
     if path.exists():
         source = path.resolve()
         return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
-    stored = find_data(request.source, engine)
+    if is_fetched(request.source):
+        stored = data_of_source(request.name, request.source, engine, context)
+    else:
+        stored = find_data(request.source, engine)
     if stored:
         return RunData(name=request.name, source=stored.volume, kind="volume")
-    hint = "name a folder, a file, RUN/output or what `dlimg data ls` lists"
+    hint = "name a folder, a file, RUN/output, an address, or what `dlimg data ls` lists"
     raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
 
 
@@ -407,6 +450,11 @@ def run_labels(record: RunRecord) -> dict[str, str]:
         "io.dlimg.run.output": record.output,
         "io.dlimg.run.data": " ".join(f"{data.name}={data.source}" for data in record.data),
         "io.dlimg.run.created": record.created,
+        "io.dlimg.run.mode": record.mode,
+        "io.dlimg.run.gpu": record.gpu,
+        "io.dlimg.run.secrets": " ".join(record.secrets),
+        "io.dlimg.run.queue": "yes" if record.queue else "",
+        FROM_LABEL: this_origin(),
     }
     return {name: value for name, value in labels.items() if value}
 

@@ -1,22 +1,31 @@
 """A run by its name, and the engine that has it: here, or on a machine that ssh reaches."""
 
+import getpass
+import re
 import shlex
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+import docker
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.engine.ssh_engine import engine_over_ssh
-from dlimg.errors import BadInput
+from dlimg.errors import BadInput, Negative
 from dlimg.host.ssh import SCHEME, check_destination, open_ssh
-from dlimg.run.lifecycle import running_engine
-from dlimg.run.model import RUN_LABEL, RunName, RunRecord
-from dlimg.run.names import parse_run
-from dlimg.run.record import find_record, read_records, write_record
+from dlimg.run.container import parse_state
+from dlimg.run.lifecycle import is_at, running_engine, status_in
+from dlimg.run.model import OUTPUT, RUN_LABEL, Mode, RunName, RunRecord, RunStatus
+from dlimg.run.names import container_name, name_from, parse_run
+from dlimg.run.record import find_record, last_of, read_records
 
 BASE_LABEL: Final = f"{RUN_LABEL}.base"
+FROM_LABEL: Final = f"{RUN_LABEL}.from"
+# A path that rsync takes as it is.
+_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._/+-]+")
 
 
 def remote_engine(destination: str, context: Context) -> Engine:
@@ -58,45 +67,86 @@ class RunFinder:
             record = find_record(text, self.context)
             return record, self.engine(record.host)
         engine = self.named_engine()
-        run = parse_run(text)
         known = [r for r in read_records(self.context) if r.host == engine.host]
-        matching = [r for r in known if (r.run == run if run else r.run.name == text)]
-        if matching:
-            return max(matching, key=lambda record: record.run.number), engine
-        record = _adopted(run, text, engine)
-        write_record(record, self.context)
-        return record, engine
-
-
-def _adopted(run: RunName | None, text: str, engine: Engine) -> RunRecord:
-    """Return the record of a run that another machine has started, from its labels."""
-    api: Any = engine.sdk.api
-    rows = api.containers(all=True, filters={"label": f"{RUN_LABEL}={run}" if run else RUN_LABEL})
-    attributes = [api.inspect_container(row["Id"]) for row in rows]
-    labelled = [(parse_run(row["Config"]["Labels"][RUN_LABEL]), row) for row in attributes]
-    matching = [
-        (name, row) for name, row in labelled if name and (name == run or name.name == text)
-    ]
-    if not matching:
-        names = ", ".join(str(name) for name, _ in labelled if name) or "none"
+        record = last_of(text, known)
+        if record:
+            return record, engine
+        others = [status.record for status in other_runs(engine, self.context)]
+        record = last_of(text, others)
+        if record:
+            return record, engine
+        names = ", ".join(str(r.run) for r in (*known, *others)) or "none"
         raise BadInput(f"{engine.host} has no run {text!r}", where="--on", hint=f"it has: {names}")
-    name, row = max(matching, key=lambda pair: pair[0].number)
-    return _from_labels(name, row, engine.host)
+
+
+def this_origin() -> str:
+    """Return the user and machine that runs begun here are from."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a number that no user of this machine has
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def refuse_of_others(record: RunRecord, command: str) -> None:
+    """Raise Negative for a run that another user began, who may still need it."""
+    user, is_known, _ = record.origin.partition("@")
+    if not is_known or user == this_origin().partition("@")[0]:
+        return
+    machine = record.host.removeprefix(SCHEME)
+    container = container_name(record.run) or record.container[:12]
+    hint = f"ask them; `ssh {machine} docker {command} {container}` does it without dlimg"
+    message = f"`dlimg {command}` leaves {record.run} to {record.origin}, who began it"
+    raise Negative(message, hint=hint)
+
+
+def other_runs(engine: Engine, context: Context) -> Iterator[RunStatus]:
+    """Yield the runs of an engine of which no record is here, as their labels say."""
+    api: Any = engine.sdk.api
+    known = {r.container for r in read_records(context) if is_at(r, engine)}
+    for row in api.containers(all=True, filters={"label": RUN_LABEL}):
+        if row["Id"] in known:
+            continue
+        try:
+            attributes = api.inspect_container(row["Id"])
+        except docker.errors.NotFound:  # removed meanwhile
+            continue
+        run = parse_run(attributes["Config"]["Labels"][RUN_LABEL])
+        if run:
+            record = _from_labels(run, attributes, engine.host)
+            yield status_in(parse_state(attributes), record, engine, context)
 
 
 def _from_labels(run: RunName, row: Mapping[str, Any], host: str) -> RunRecord:
-    labels: Mapping[str, str] = row["Config"]["Labels"]
-    image, _, digest = labels.get(f"{RUN_LABEL}.image", "").partition("@")
+    labels = {
+        name.removeprefix(f"{RUN_LABEL}."): text for name, text in row["Config"]["Labels"].items()
+    }
+    image, _, digest = labels.get("image", "").partition("@")
+    modes: Mapping[str, Mode] = {"jupyter": "jupyter", "ssh": "ssh", "both": "both"}
+    folder = name_from(f"{run.name}-{run.number}-{host.removeprefix(SCHEME)}")
     return RunRecord(
         run=run,
         container=row["Id"],
         host=host,
         image=image,
         digest=digest,
-        command=tuple(shlex.split(labels.get(f"{RUN_LABEL}.command", ""))),
+        command=tuple(shlex.split(labels.get("command", ""))),
         folder="",
-        output=str(Path.cwd() / "output" / str(run.number)),
-        created=labels.get(f"{RUN_LABEL}.created", ""),
-        base=labels.get(BASE_LABEL, ""),
+        output=str(Path.cwd() / "output" / folder),
+        mode=modes.get(labels.get("mode", ""), "command"),
+        gpu=labels.get("gpu", ""),
+        secrets=tuple(labels.get("secrets", "").split()),
+        queue="queue" in labels,
+        created=labels.get("created", ""),
+        base=_base_of(run, row),
         terminal=bool(row["Config"].get("Tty")),
+        origin=labels.get("from", "") or "another machine",
     )
+
+
+def _base_of(run: RunName, row: Mapping[str, Any]) -> str:
+    """Return the folder of a run's files on its machine; empty for an output at another place."""
+    mounts = {mount["Destination"]: str(mount.get("Source", "")) for mount in row["Mounts"]}
+    output = PurePosixPath(mounts.get(OUTPUT, ""))
+    is_usual = output.parts[-2:] == ("output", str(run.number))
+    return str(output.parents[1]) if is_usual and _PLAIN_PATH.fullmatch(str(output)) else ""

@@ -52,7 +52,7 @@ def _ignore(_text: str) -> None:
 
 
 def settle(record: RunRecord, state: ContainerState, context: Context) -> RunRecord:
-    """Return the record with the end of its run, written when that is new."""
+    """Return the record with the end of its run, written when that is new and a record of ours."""
     if record.exit_code is not None or state.exit_code is None:
         return record
     settled = replace(
@@ -62,13 +62,16 @@ def settle(record: RunRecord, state: ContainerState, context: Context) -> RunRec
         exit_code=state.exit_code,
         remarks=tuple(_remarks(record, state)),
     )
-    write_record(settled, context)
+    if not record.origin:
+        write_record(settled, context)
     return settled
 
 
 def _remarks(record: RunRecord, state: ContainerState) -> Iterable[str]:
     if state.out_of_memory:
         yield "the kernel ended a process of it: out of memory"
+    if record.origin:
+        return
     output = Path(record.output)
     try:
         free = shutil.disk_usage(output).free
@@ -116,6 +119,13 @@ def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
     state = container_state(record.container, engine)
     if state is None:
         return RunStatus(record=record, state="gone", ports={})
+    return status_in(state, record, engine, context)
+
+
+def status_in(
+    state: ContainerState, record: RunRecord, engine: Engine, context: Context
+) -> RunStatus:
+    """Return the status of a run whose container is in this state."""
     if state.exit_code is not None:
         return RunStatus(record=settle(record, state, context), state="ended", ports={})
     word: RunState = "starting" if state.status == "created" else "running"

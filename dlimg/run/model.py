@@ -194,7 +194,8 @@ class RunRecord:
     """The record of a run; times are ISO 8601 texts in UTC, `exit_code` is None until its end.
 
     `host` is the address of its engine, `base` its folder on another machine, below the home.
-    `remarks` are what the end brought up: out of memory, a full disk, changed data.
+    `remarks` are what the end brought up: out of memory, a full disk, changed data. `origin` is the
+    user and machine that began a run which another record is of; such a record is not written.
     """
 
     run: RunName
@@ -213,6 +214,7 @@ class RunRecord:
     queue: bool = False
     terminal: bool = False
     base: str = ""
+    origin: str = ""
     created: str = ""
     started: str = ""
     finished: str = ""

@@ -1,7 +1,7 @@
 """Records of runs: one small JSON file each, in the user's folder for state."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +43,7 @@ def record_file(run: RunName, context: Context) -> Path:
 
 
 def write_record(record: RunRecord, context: Context) -> None:
-    text = json.dumps(_to_json(record), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_to_json(record), indent=2) + "\n"
     atomic_write(record_file(record.run, context), text, mode=0o600)
 
 
@@ -63,14 +63,20 @@ def read_records(context: Context) -> tuple[RunRecord, ...]:
 
 def find_record(text: str, context: Context) -> RunRecord:
     """Return the record of `hello:3`, or of the last run of `hello`. Raises BadInput."""
-    run = parse_run(text)
     records = read_records(context)
-    matching = [r for r in records if (r.run == run if run else r.run.name == text)]
-    if not matching:
+    record = last_of(text, records)
+    if record is None:
         known = {str(record.run) for record in records}
         hint = nearest(text, known) if known else "`dlimg run` starts one"
         raise BadInput(f"there is no run {text!r}", hint=f"{hint} (`dlimg ps` lists runs)")
-    return max(matching, key=lambda record: record.run.number)
+    return record
+
+
+def last_of(text: str, records: Iterable[RunRecord]) -> RunRecord | None:
+    """Return the run `hello:3` of these, or the last one of `hello`; None if there is none."""
+    run = parse_run(text)
+    matching = (r for r in records if (r.run == run if run else r.run.name == text))
+    return max(matching, key=lambda record: record.run.number, default=None)
 
 
 def _read(path: Path, context: Context) -> RunRecord | None:

@@ -90,7 +90,11 @@ class FakeApi:
 
     def containers(self, **_filters: Any) -> list[Mapping[str, Any]]:
         return [
-            {"Id": number, "State": row["State"]["Status"]}
+            {
+                "Id": number,
+                "State": row["State"]["Status"],
+                "Labels": row.get("Config", {}).get("Labels", {}),
+            }
             for number, row in self.containers_by_id.items()
         ]
 

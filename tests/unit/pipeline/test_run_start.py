@@ -12,12 +12,15 @@ import pytest
 from dlimg.checks.evidence import evidence_folder, write_evidence
 from dlimg.context import Context
 from dlimg.engine.client import Engine
-from dlimg.errors import BadInput, Negative, NetworkFailure, Problem
+from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure, Problem
+from dlimg.host.ssh import SshHost
 from dlimg.model import CheckStatus, DetectedGpu, Evidence, LocalMachine, Verdict
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_locate import locate_image
 from dlimg.pipeline.run_start import RunStart, create_run
-from dlimg.run.model import DataRequest, GpuWish, ImageChoice, RunRequest
+from dlimg.run.data_volume import LABEL
+from dlimg.run.find import this_origin
+from dlimg.run.model import RUN_LABEL, DataRequest, GpuWish, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine
 
@@ -288,9 +291,80 @@ def test_a_registry_that_does_not_answer_is_no_obstacle_where_the_engine_has_an_
     assert locate_image(choice, engine, context).digest == "sha256:55"
 
 
-def test_the_root_of_the_machine_is_no_folder_of_code(start: Callable[..., RunStart]) -> None:
-    with pytest.raises(BadInput, match="all of this machine would be the code"):
-        start(folder=Path("/"))
+@pytest.mark.parametrize(
+    ("fields", "role"),
+    [
+        ({"folder": Path("/")}, "code"),
+        ({"output": "/"}, "output"),
+        ({"data": (DataRequest(source="/tmp/..", name="x"),)}, "data x"),  # noqa: S108
+    ],
+)
+def test_the_root_of_the_machine_is_no_folder_of_a_run(
+    fields: dict[str, Any], role: str, start: Callable[..., RunStart]
+) -> None:
+    with pytest.raises(BadInput, match=f"all of this machine would be the {role}"):
+        start(**fields)
+
+
+@pytest.mark.parametrize(
+    ("command", "right"),
+    [
+        (("train.py", "--epochs", "3 x"), "python train.py --epochs '3 x'"),
+        (("setup.sh",), "bash setup.sh"),
+    ],
+)
+def test_a_script_without_its_program_is_refused_with_the_right_line(
+    command: tuple[str, ...], right: str, folder: Path, start: Callable[..., RunStart]
+) -> None:
+    start(command=command)  # a program of the image, for all that is known
+    (folder / command[0]).touch()
+    with pytest.raises(BadInput, match="is a file of this folder, and no program") as error:
+        start(command=command)
+    assert error.value.problems[0].hint == f"`dlimg run -- {right}`"
+    start(command=(f"./{command[0]}",))
+
+
+def test_a_home_folder_is_not_sent_unless_a_file_says_how_much(
+    api: run_engine.FakeApi, context: Context, start: Callable[..., RunStart], tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    ssh = SshHost(destination="vm", environment={"PATH": str(tmp_path)})
+    engine = replace(run_engine.engine(api, context, "ssh://vm"), ssh=ssh)
+    with pytest.raises(BadInput, match="all of your home folder would be sent"):
+        start(engine, folder=tmp_path / "home")
+    (tmp_path / "home/.dlimgignore").write_text("*.iso\n")
+    with pytest.raises(DlimgError) as error:  # there is no ssh in PATH
+        start(engine, folder=tmp_path / "home")
+    assert "home folder" not in str(error.value)
+    start(folder=tmp_path / "home")
+
+
+def test_two_users_of_one_engine_have_different_numbers(
+    api: run_engine.FakeApi, start: Callable[..., RunStart]
+) -> None:
+    api.set_state("of another", "exited")
+    api.containers_by_id["of another"]["Config"] = {"Labels": {RUN_LABEL: "shared:7"}}
+    assert str(start(name="shared").spec.run) == "shared:8"
+    assert str(start(name="other").spec.run) == "other:1"
+
+
+def test_data_of_an_address_is_fetched_once_and_not_mixed_up(
+    api: run_engine.FakeApi, start: Callable[..., RunStart]
+) -> None:
+    labels = {LABEL: "words", f"{LABEL}.source": "git:https://a.b/words"}
+    api.stored.append({"Name": "volume1", "Labels": labels})
+    mounts = start(data=(DataRequest(source="git:https://a.b/words", name="words"),)).spec.mounts
+    assert ("volume1", "/data/words") in [(mount.source, mount.target) for mount in mounts]
+    with pytest.raises(BadInput, match="the stored data words is of git:https"):
+        start(data=(DataRequest(source="git:https://a.b/other", name="words"),))
+    with pytest.raises(BadInput, match="is no source of data"):
+        start(data=(DataRequest(source="hf:gpt2", name="gpt2"),))
+
+
+def test_labels_say_who_began_a_run_and_what_it_needs(start: Callable[..., RunStart]) -> None:
+    labels = start(command=(), mode="jupyter").spec.labels
+    assert labels["io.dlimg.run.from"] == this_origin()
+    assert labels["io.dlimg.run.mode"] == "jupyter"
 
 
 @pytest.mark.parametrize("inside", ["", "/below"])

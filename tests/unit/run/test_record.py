@@ -34,6 +34,12 @@ def test_a_record_is_read_back_as_it_was(context: Context) -> None:
     assert records.record_file(RECORD.run, context).stat().st_mode & 0o077 == 0
 
 
+def test_a_folder_whose_name_is_no_utf8_is_read_back_as_it_was(context: Context) -> None:
+    record = replace(RECORD, folder="/x/\udcff")
+    records.write_record(record, context)
+    assert records.read_records(context) == (record,)
+
+
 def test_a_name_alone_means_its_last_run(context: Context) -> None:
     for number in (9, 10):
         run = RunName(name="hello", number=number)
