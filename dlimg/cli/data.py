@@ -1,25 +1,26 @@
 """`dlimg data`: stored data of an engine, fetched once for any number of runs."""
 
-import shlex
-import shutil
+import re
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from dlimg.cli.arguments import add_format, add_on, refuse_empty
+from dlimg.cli.arguments import add_format, add_on
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import BadInput
 from dlimg.host.ssh import check_destination
-from dlimg.run.data_fetch import fetch
-from dlimg.run.data_source import parse_source
-from dlimg.run.data_volume import find_data, remove, store, stored_data, used_by
+from dlimg.pipeline.run_data import add_data, on_option
+from dlimg.report.plain import filled_columns, shortened
+from dlimg.run.data_volume import remove, stored_data, used_by
 from dlimg.run.find import remote_engine
 from dlimg.run.lifecycle import engine_for_runs
 from dlimg.run.names import check_name
-from dlimg.units import bytes_text, counted
+from dlimg.units import bytes_text
+
+_MOST_SOURCE: Final = 48  # in the table; JSON has all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,6 @@ class DataOptions:
     source: str = ""
     on: str = ""
     format: str = "table"
-
-    @property
-    def on_option(self) -> str:
-        """The option as it is written in a command."""
-        return f" --on {shlex.quote(self.on)}" if self.on else ""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,15 +54,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def options_of(arguments: Namespace) -> DataOptions:
-    refuse_empty(arguments, ("on",))
     on = arguments.on or ""
     match arguments.action:
         case "add":
             check_name(arguments.name, "NAME")
+            if not arguments.source:  # an empty path would be this folder
+                raise BadInput("the source of the data is empty", where="SOURCE")
             names = (arguments.name,)
             return DataOptions(action="add", names=names, source=arguments.source, on=on)
         case "rm":
-            return DataOptions(action="rm", names=tuple(arguments.names), on=on)
+            return DataOptions(action="rm", names=tuple(dict.fromkeys(arguments.names)), on=on)
         case _:
             return DataOptions(action="ls", format=arguments.format, on=on)
 
@@ -75,10 +72,10 @@ def run(options: DataOptions, context: Context) -> int:
     with engine_errors():
         engine = _engine(options, context)
         if options.action == "add":
-            _add(options, engine, context)
+            add_data(options.names[0], options.source, engine, context)
         elif options.action == "rm":
             for name in options.names:
-                remove(name, engine, context, on=options.on_option)
+                remove(name, engine, context, on=on_option(engine))
         else:
             _list(options.format, engine, context)
     return 0
@@ -89,27 +86,6 @@ def _engine(options: DataOptions, context: Context) -> Engine:
         check_destination(options.on)
         return remote_engine(options.on, context)
     return engine_for_runs("allow" if options.action == "add" else "join", context)
-
-
-def _add(options: DataOptions, engine: Engine, context: Context) -> None:
-    (name,), text = options.names, options.source
-    source = parse_source(text)
-    if find_data(name, engine):
-        hint = f"`dlimg data rm{options.on_option} {name}` first, or take another name"
-        raise BadInput(f"there is stored data {name!r} already", hint=hint)
-    if source.kind == "path":
-        path = Path(source.place)
-        if not path.exists():
-            raise BadInput(f"there is no folder or file {source.place}")
-        data = store(name, str(path.resolve()), path, engine)
-    else:
-        folder = context.cache / "data" / name
-        fetch(source, name, folder, context)
-        data = store(name, text, folder, engine)
-        shutil.rmtree(folder)
-    size = f"{counted(data.files, 'file')}, {bytes_text(data.size)}"
-    command = f"dlimg run{options.on_option} --data {name}"
-    context.log(f"{name}: {size}; `{command}` has it at /data/{name}")
 
 
 def _list(format: str, engine: Engine, context: Context) -> None:  # noqa: A002 - as the option
@@ -130,8 +106,12 @@ def _list(format: str, engine: Engine, context: Context) -> None:  # noqa: A002 
         )
         return
     headings = ("name", "files", "size", "added", "used by", "source")
+    home = re.compile(rf"^{re.escape(context.environment.get('HOME') or str(Path.home()))}/")
     table = [
-        (d.name, str(d.files), bytes_text(d.size), d.created, ", ".join(runs), d.source)
-        for d, runs in rows
+        (
+            *(data.name, str(data.files), bytes_text(data.size), data.created, ", ".join(runs)),
+            shortened(home.sub("~/", data.source), _MOST_SOURCE),
+        )
+        for data, runs in rows
     ]
-    print_table(headings, table, context)
+    print_table(*filled_columns(headings, table), context)

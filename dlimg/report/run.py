@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from dlimg.run.gpu_access import NVIDIA_CDI
 from dlimg.run.model import RunRecord, RunStatus
 from dlimg.units import bytes_text, counted, seconds_text
 
-HEADINGS: Final = ("run", "state", "exit", "started", "took", "GPU", "image", "command")
+HEADINGS: Final = ("run", "from", "state", "exit", "started", "took", "GPU", "image", "command")
 _MOST_FILES: Final = 10
+# With these a table of runs fits into 140 columns; JSON has all.
 _MOST_COMMAND: Final = 60
+_MOST_IMAGE: Final = 24
 
 
 def started_lines(status: RunStatus) -> Iterator[str]:
@@ -57,23 +60,27 @@ def duration(record: RunRecord) -> float:
 
 
 def local_time(text: str) -> str:
-    """Return a time of a record to the second, in this machine's time zone."""
-    return f"{datetime.fromisoformat(f'{text}+00:00').astimezone():%Y-%m-%d %H:%M:%S}"
+    """Return a time of a record to the minute, in this machine's time zone."""
+    return f"{datetime.fromisoformat(f'{text}+00:00').astimezone():%Y-%m-%d %H:%M}" if text else ""
 
 
 def status_row(status: RunStatus) -> tuple[str, ...]:
     record = status.record
-    command = shlex.join(record.command)
     return (
         str(record.run),
+        record.origin,
         status.state,
         "" if record.exit_code is None else str(record.exit_code),
         local_time(record.started or record.created),
         seconds_text(duration(record)) if record.finished else "",
-        f"GPU {status.holds}" if status.holds else record.gpu,
-        record.image,
-        command if len(command) <= _MOST_COMMAND else f"{command[:_MOST_COMMAND]}...",
+        status.holds or record.gpu.replace(f"{NVIDIA_CDI}=", ""),
+        _cut(record.image.rpartition("/")[2], _MOST_IMAGE),
+        _cut(shlex.join(record.command), _MOST_COMMAND),
     )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _utc(text: str) -> str | None:
@@ -85,6 +92,8 @@ def status_json(status: RunStatus) -> Mapping[str, Any]:
     record = status.record
     return {
         "run": str(record.run),
+        "from": record.origin or None,
+        "host": record.host,
         "state": status.state,
         "exit_code": record.exit_code,
         "created": _utc(record.created),

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from dlimg.report.run import end_lines, outside_lines, status_json, status_row
-from dlimg.run.model import RunStatus
+from dlimg.report.plain import filled_columns, shortened
+from dlimg.report.run import HEADINGS, end_lines, outside_lines, status_json, status_row
+from dlimg.report.table import table
+from dlimg.run.model import RunName, RunStatus
 from tests.unit.run.test_record import RECORD
 
 ENDED = replace(
@@ -48,7 +50,33 @@ def test_files_outside_of_the_output_come_with_the_line_that_fetches_them() -> N
 
 def test_a_row_has_the_local_time() -> None:
     row = status_row(RunStatus(record=ENDED, state="ended"))
-    assert row[:5] == ("你好:2", "ended", "137", "2026-11-29 18:00:01", "2 min 04 s")
+    assert row[:6] == ("你好:2", "", "ended", "137", "2026-11-29 18:00", "2 min 04 s")
+
+
+def test_usual_runs_fit_into_a_table_of_140_columns() -> None:
+    run = replace(
+        ENDED,
+        run=RunName(name="train-resnet", number=12),
+        image="registry.example.org:5000/team/tensorflow:2.21.0-cuda12.9-cudnn9.10-py3.13-debian13",
+        command=("python", "train.py", "--epochs", "90", "--data", "/data/imagenet", "--amp"),
+        gpu="nvidia.com/gpu=all",
+        origin="ben@desk",
+    )
+    rows = [status_row(RunStatus(record=run, state="running", holds="1")) for _ in range(2)]
+    drawn = table(*filled_columns(HEADINGS, rows), width=140, colour=False).splitlines()
+    assert drawn[0].split() == list(HEADINGS)
+    assert drawn[1].startswith("train-resnet:12  ben@desk  running  137")
+    assert "tensorflow:2.21.0-cuda12..." in drawn[1]
+
+
+def test_columns_without_content_are_left_out() -> None:
+    headings, rows = filled_columns(("a", "b", "c"), [("", "", "1"), ("", "", "")])
+    assert (headings, rows) == (["a", "c"], [["", "1"], ["", ""]])
+
+
+@pytest.mark.parametrize(("text", "short"), [("a" * 9, "a" * 9), ("abcdefghijkl", "abc...jkl")])
+def test_the_middle_of_a_long_text_is_left_out(text: str, short: str) -> None:
+    assert shortened(text, 9) == short
 
 
 def test_unknown_values_are_null_in_json_and_times_have_a_zone() -> None:
