@@ -21,9 +21,9 @@ from dlimg.pipeline.pick import (
     pick_images,
     read_pick_context,
     request_on_machine,
+    with_user_registry,
 )
 from dlimg.pipeline.shipped import MATRIX
-from dlimg.pipeline.user_config import read_user_config
 from dlimg.render.naming import repository_name, tag
 from dlimg.run.model import ImageChoice, Mode
 
@@ -60,6 +60,11 @@ def choose_image(wish: ImageWish, matrix: str, context: Context) -> ImageChoice:
     family, why = (family, "as named") if family else _imported_family(wish.folder, pick_context)
     cells = _cells(family, version, wish, pick_context)
     picked = _pick(cells, family, wish, pick_context, context)
+    if not picked.matches and wish.mode != "command":
+        plain = replace(wish, mode="command")
+        cells = _cells(family, version, plain, pick_context)
+        for match in _pick(cells, family, plain, pick_context, context).matches[:1]:
+            raise _no_workspace(match.cell, wish)
     if not picked.matches:
         raise _no_image(picked, family, wish, pick_context)
     matches = _of_first_family(picked.matches)
@@ -67,12 +72,9 @@ def choose_image(wish: ImageWish, matrix: str, context: Context) -> ImageChoice:
 
 
 def _pick_context(matrix: str, context: Context) -> PickContext:
-    chosen = matrix or (MATRIX if Path(MATRIX).exists() else "")
-    today = datetime.now(tz=UTC).date()
-    if chosen:
-        return read_pick_context(chosen, today)
-    pick_context = read_pick_context(str(shipped_root() / MATRIX), today)
-    return replace(pick_context, registry=read_user_config(context).registry)
+    chosen = matrix or (MATRIX if Path(MATRIX).exists() else str(shipped_root() / MATRIX))
+    pick_context = read_pick_context(chosen, datetime.now(tz=UTC).date())
+    return with_user_registry(pick_context, context)
 
 
 def _cell_named(text: str, pick_context: PickContext) -> Cell | None:
@@ -204,6 +206,16 @@ def _no_image(
         f"{message}: {'; '.join(reasons)}" if reasons else message,
         hint=f"versions for {kind}: {others}; `dlimg pick --here` says what runs, and why not",
     )
+
+
+def _no_workspace(cell: Cell, wish: ImageWish) -> Negative:
+    """Return why a mode is refused on a machine where another flavour of the cell runs."""
+    message = f"--mode {wish.mode} needs the flavour workspace, of which no image runs here"
+    hint = (
+        f"{cell.id} runs here, without --mode; a matrix of your own may have its workspace: "
+        "`dlimg init`, and `flavour` in docs/matrix.md"
+    )
+    return Negative(message, hint=hint)
 
 
 def _of_first_family(matches: Sequence[PickMatch]) -> list[PickMatch]:

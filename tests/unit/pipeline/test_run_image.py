@@ -1,5 +1,6 @@
 """The image of a run: by framework, version, tag, cell, or the folder's imports."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.model import DetectedGpu, LocalMachine
+from dlimg.pipeline.pick import read_pick_context, with_user_registry
 from dlimg.pipeline.run_image import ImageWish, choose_image, nearest_version
 from dlimg.run.model import ImageChoice, Mode
 
 MATRIX = str(Path(__file__).parents[3] / "matrix.yaml")
+TODAY = date(2026, 11, 29)
 H200 = LocalMachine(
     gpus=(DetectedGpu(name="NVIDIA H200", capability="9.0"),), driver="580.65.06", arch="x86_64"
 )
@@ -115,20 +118,57 @@ def test_a_gpu_for_which_there_is_no_image_is_refused_with_the_reason(tmp_path: 
     assert "dlimg pick --here" in error.value.problems[0].hint
 
 
+@pytest.mark.parametrize(
+    ("name", "capability", "driver", "family", "cell"),
+    [
+        ("Tesla P4", "6.1", "535.183.01", "jax", "jax-0.12.0.1-cuda12.9-cudnn9.10-"),
+        ("Tesla P4", "6.1", "535.183.01", "tensorflow", "tensorflow-2.21.0-cuda12.9-cudnn9.10-"),
+        ("Tesla P4", "6.1", "535.183.01", "pytorch", "pytorch-2.7.1-cuda12.6-"),
+        ("Tesla V100", "7.0", "570.86.15", "pytorch", "pytorch-2.9.1-cuda12.8-"),
+    ],
+)
+def test_old_gpus_have_a_workspace_of_the_release_that_serves_them(
+    name: str, capability: str, driver: str, family: str, cell: str, tmp_path: Path
+) -> None:
+    gpu = DetectedGpu(name=name, capability=capability)
+    machine = LocalMachine(gpus=(gpu,), driver=driver, arch="x86_64")
+    choice = choose(family, tmp_path, machine=machine, mode="jupyter")
+    assert choice.cell == f"{cell}py3.13-debian13-workspace"
+    assert choice.names
+
+
+def test_a_mode_without_a_workspace_for_the_gpu_names_the_image_that_runs(tmp_path: Path) -> None:
+    gpu = DetectedGpu(name="Tesla P4", capability="6.1")
+    machine = LocalMachine(gpus=(gpu,), driver="470.82.01", arch="x86_64")
+    with pytest.raises(Negative, match="of which no image runs here") as error:
+        choose("tensorflow", tmp_path, machine=machine, mode="jupyter")
+    assert "tensorflow-2.14.1-cuda11.8-py3.10-debian13 runs here" in error.value.problems[0].hint
+
+
 def test_modes_take_the_flavour_workspace(tmp_path: Path) -> None:
     assert choose("jax", tmp_path, mode="jupyter").cell.endswith("-workspace")
     with pytest.raises(BadInput, match="needs the flavour workspace, which rapids lacks"):
         choose("rapids", tmp_path, mode="jupyter")
 
 
-def test_a_folder_without_a_matrix_takes_images_of_the_users_registry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("matrix", "registry"),
+    [("", "ghcr.io/me"), (MATRIX, "ghcr.io/me"), ("own/matrix.yaml", "dlimg")],
+)
+def test_run_and_pick_take_the_users_registry_for_dlimgs_own_matrix(
+    matrix: str, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "matrix.yaml").write_text(Path(MATRIX).read_text(encoding="utf-8"), encoding="utf-8")
+    (own / "locks").symlink_to(Path(MATRIX).parent / "locks")
     monkeypatch.chdir(tmp_path)
     context = Context.of({"HOME": str(tmp_path), "DLIMG_REGISTRY": "ghcr.io/me"}, print)
     wish = ImageWish(
         env="jax", mode="command", gpu=False, machine=None, architecture="amd64", folder=tmp_path
     )
-    names = choose_image(wish, "", context).names
-    assert names[0].startswith("ghcr.io/me/jax:0.12.0.1-cpu-")
-    assert not any(name.startswith("ghcr.io") for name in choose_image(wish, MATRIX, context).names)
+    choice = choose_image(wish, matrix, context)
+    assert choice.names[0].startswith(f"{registry}/jax:0.12.0.1-cpu-")
+    picked = with_user_registry(read_pick_context(matrix or MATRIX, TODAY), context)
+    cells = {cell.id: cell for cell in picked.catalog.cells}
+    assert picked.image_name(cells[choice.cell]) == choice.names[0]
