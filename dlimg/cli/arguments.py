@@ -36,8 +36,18 @@ def add_private_engine(parser: ArgumentParser) -> None:
 
 def add_on(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--on", metavar="USER@HOST", help="another machine, which ssh reaches (this one)"
+        "--on",
+        metavar="USER@HOST",
+        type=_given,
+        help="another machine, which ssh reaches (this one)",
     )
+
+
+def _given(text: str) -> str:
+    """Return the text. Raises ArgumentTypeError for none, as of a variable that was never set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the value is empty: give one, or leave it out")
+    return text
 
 
 def add_find_links(parser: ArgumentParser) -> None:

@@ -89,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
             log(f"dlimg: {problem}")
         return error.exit_code
     except OSError as error:
-        log(f"dlimg: {error.filename or 'system'}: {error.strerror or error}")
+        is_folder_gone = isinstance(error, FileNotFoundError) and error.filename is None
+        subject = "this folder" if is_folder_gone else error.filename or "system"
+        log(f"dlimg: {subject}: {error.strerror or error}")
         return 1
     return code

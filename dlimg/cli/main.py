@@ -1,6 +1,7 @@
 """The program `dlimg`: prints help, or runs a command and returns its exit code."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,8 @@ def entry() -> NoReturn:
     # A stream that the caller has closed is none; writing to it must not be an error.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115 - pathlib
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 - costs 3 ms
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may be no UTF-8
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         code = main(sys.argv[1:])

@@ -17,7 +17,7 @@ from dlimg.host.ssh import check_destination
 from dlimg.pipeline.run_on import bring_back, detached_lines, reach, send_changes
 from dlimg.pipeline.run_print import print_run
 from dlimg.pipeline.run_project import request_in
-from dlimg.pipeline.run_start import RunStart, create_run
+from dlimg.pipeline.run_start import RunStart, check_request, create_run
 from dlimg.report.run import end_lines, outside_lines, started_lines
 from dlimg.run import launch
 from dlimg.run.find import remote_engine
@@ -183,6 +183,7 @@ def run(options: RunOptions, context: Context) -> int:
         return 0
     if options.request.terminal and not sys.stdin.isatty():
         raise BadInput("--terminal: the input is no terminal", hint="leave it out")
+    check_request(options.request)  # before a machine is asked, or an engine started
     with engine_errors():
         engine = (
             remote_engine(options.on, context)

@@ -10,9 +10,10 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
+from dlimg.host.file_lock import file_lock
 from dlimg.pipeline.run_on import bring_back, reach
-from dlimg.pipeline.run_project import read_project_file
-from dlimg.pipeline.run_start import create_run, run_name
+from dlimg.pipeline.run_project import read_project_file, with_files
+from dlimg.pipeline.run_start import check_request, create_run, run_name
 from dlimg.report.run import detached_text, end_lines
 from dlimg.run import launch
 from dlimg.run.find import remote_engine
@@ -20,6 +21,7 @@ from dlimg.run.follow import LogRequest, log_lines
 from dlimg.run.lifecycle import engine_for_runs, is_at, output_size, status_of, statuses
 from dlimg.run.model import RunRequest, RunStatus
 from dlimg.run.project_file import FILE, with_project
+from dlimg.run.record import runs_folder
 from dlimg.run.secrets import Masker, values_to_mask
 
 
@@ -47,7 +49,7 @@ def options_of(arguments: Namespace) -> UpOptions:
     request = RunRequest(folder=Path.cwd(), detach=arguments.detach)
     return UpOptions(
         matrix=arguments.matrix,
-        request=with_project(request, project),
+        request=with_files(with_project(request, project)),
         on=arguments.on or "",
         private_engine="refuse" if arguments.no_private_engine else "allow",
     )
@@ -55,12 +57,16 @@ def options_of(arguments: Namespace) -> UpOptions:
 
 def run(options: UpOptions, context: Context) -> int:
     """Return the exit code of a command that ended while it was followed, else 0."""
+    check_request(options.request)  # before a machine is asked, or an engine started
+    name = run_name(options.request)
     with engine_errors():
         if options.on:
             engine = remote_engine(options.on, context)
         else:
             engine = engine_for_runs(options.private_engine, context)
-        status = _running(options.request, engine, context) or _start(options, engine, context)
+        file = runs_folder(context) / name / "up.lock"
+        with file_lock(file, doing=f"starting {name}", log=context.log):
+            status = _running(name, engine, context) or _start(options, engine, context)
         if not options.request.detach:
             return _follow(status, engine, context)
         if engine.ssh is None:  # tunnels would close with this command
@@ -69,9 +75,9 @@ def run(options: UpOptions, context: Context) -> int:
         return 0
 
 
-def _running(request: RunRequest, engine: Engine, context: Context) -> RunStatus | None:
+def _running(name: str, engine: Engine, context: Context) -> RunStatus | None:
     """Return the project's run that is there already, and log that."""
-    name, live = run_name(request), {"starting", "running", "waiting"}
+    live = {"starting", "running", "waiting"}
     running = [
         status
         for status in statuses(engine, context)

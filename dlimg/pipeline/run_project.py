@@ -66,7 +66,7 @@ def start_run_project(wish: NewRunProject, context: Context) -> tuple[str, ...]:
         raise BadInput(f"{wish.folder} exists and is not empty", hint="name another folder")
     if wish.git_url:
         _clone(wish, context)
-    texts = new_files(name_from(wish.folder.name), wish.template)
+    texts = new_files(name_from(wish.folder.resolve().name), wish.template)
     if wish.git_url:
         texts = {name: text for name, text in texts.items() if name not in _SAMPLES}
     written = []

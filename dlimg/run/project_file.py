@@ -1,9 +1,9 @@
 """`dlimg.yaml`: what a project's runs are, parsed from text. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from dlimg.document.patterns import Pattern
 from dlimg.document.validate import Validator
@@ -19,8 +19,9 @@ from dlimg.run.model import (
     ProjectLayer,
     RunRequest,
 )
-from dlimg.run.names import parse_data, parse_port
+from dlimg.run.names import check_name, parse_data, parse_port
 
+Value = TypeVar("Value")
 FILE: Final = "dlimg.yaml"
 KEYS: Final = (
     *("name", "image", "env", "gpu", "command", "mode", "packages", "apt", "setup", "data"),
@@ -148,26 +149,34 @@ def _lines(node: Node | None, validator: Validator) -> tuple[str, ...]:
 def _data(node: Node | None, validator: Validator) -> list[DataRequest]:
     """Return the data of a list of `SRC[:NAME]`, or of a mapping of names to sources."""
     if isinstance(node, YamlMapping):
-        texts = [f"{validator.text(n, 'data')}:{name}" for name, n in node.entries.items()]
-    else:
-        texts = list(validator.one_or_more(node, "data"))
-    data = []
-    for text in texts:
-        try:
-            data.append(parse_data(text, exists=False))
-        except BadInput as error:
-            validator.refuse(node.line if node else 0, str(error))
-    return data
+        sources = {name: validator.text(n, f"data {name}") for name, n in node.entries.items()}
+
+        def request(name: str) -> DataRequest:
+            check_name(name, "data")
+            return DataRequest(source=sources[name], name=name)
+
+        return _parsed([name for name in sources if sources[name]], request, node, validator)
+    texts = validator.one_or_more(node, "data")
+    return _parsed(texts, lambda text: parse_data(text, exists=False), node, validator)
 
 
 def _ports(node: Node | None, validator: Validator) -> list[PortMapping]:
-    ports = []
-    for text in validator.one_or_more(node, "ports"):
+    return _parsed(validator.one_or_more(node, "ports"), parse_port, node, validator)
+
+
+def _parsed(
+    texts: Iterable[str], parse: Callable[[str], Value], node: Node | None, validator: Validator
+) -> list[Value]:
+    """Return the parsed texts; what is wrong with one is refused at the line of its key."""
+    values = []
+    for text in texts:
         try:
-            ports.append(parse_port(text))
+            values.append(parse(text))
         except BadInput as error:
-            validator.refuse(node.line if node else 0, str(error))
-    return ports
+            line = node.line if node else 0
+            for problem in error.problems:
+                validator.refuse(line, problem.message, problem.hint)
+    return values
 
 
 def _seconds(text: str) -> int:

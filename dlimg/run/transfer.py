@@ -237,7 +237,7 @@ def write_sent(name: str, files: Files, context: Context) -> None:
     rows = {path: (state.size, state.time) for path, state in files.items()}
     file = _sent_file(name, context)
     file.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(file, json.dumps(rows, ensure_ascii=False) + "\n", mode=0o600)
+    atomic_write(file, json.dumps(rows) + "\n", mode=0o600)
 
 
 def _sent_file(name: str, context: Context) -> Path:

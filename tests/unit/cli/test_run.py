@@ -89,13 +89,35 @@ def test_without_an_engine_the_address_and_a_hint_are_shown(
         assert "hint:" in shown
 
 
+def test_what_is_wrong_with_a_run_is_said_before_an_engine_is_looked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["run"]) == 2
+    assert "there is no command to run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["run", "ps", "up", "down", "doctor", "logs x", "rm x"])
+def test_an_empty_machine_is_not_this_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as error:
+        main([*command.split(), "--on", ""])
+    assert error.value.code == 2
+    assert "argument --on: the value is empty" in capsys.readouterr().err
+
+
 def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ps"]) == 0
     assert "there are no runs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    "words", [("rm",), ("rm", "--ended", "x"), ("stop", "a", "--seconds", "-1"), ("up",)]
+    "words",
+    [
+        ("rm",),
+        ("rm", "--ended", "x"),
+        ("stop", "a", "--seconds", "-1"),
+        ("up",),
+        ("data", "add", "x", ""),
+    ],
 )
 def test_commands_of_runs_refuse_what_they_cannot_do(words: tuple[str, ...]) -> None:
     assert main(list(words)) == 2

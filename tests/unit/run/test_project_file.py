@@ -74,7 +74,20 @@ def test_env_with_one_text_is_the_image() -> None:
         ("secrets: [A=1]", "is not the name of a variable", "API_KEY"),
         ("ports: [x]", "'x' is no port", "HOST:PORT"),
         ("stop_time: soon", "is not a time", "120s"),
-        ("data: {a b: x}", "is no name", "letters"),
+        ("data: {a b: x}", "dlimg.yaml:1: 'a b' is no name", "letters"),
+        ("data: {..: x}", "dlimg.yaml:1: '..' is no name", "letters"),
+        ("data: {x: ''}", "dlimg.yaml:1: data x is empty", "remove the key"),
+        ("data: {x: a, x: b}", "the key 'x' is a repeat", "keep one"),
+        ("data: [':x']", "dlimg.yaml:1: ':x' names no data", "SRC:NAME"),
+        ("a: 1\nports: 99999", "dlimg.yaml:2: '99999' is no port", "HOST:PORT"),
+        ("ports: {a: 1}", "ports must be a list", ""),
+        ("stop time: -1", "unknown key 'stop time'", "'stop_time'"),
+        ("stop_time: -1", "is not a time", "120s"),
+        ("gpu: True", "unknown gpu 'True'", "'true'"),
+        ("\tname: x", "a tab is used for indentation", "spaces"),
+        ("name: [1]", "name must be one text", ""),
+        ("data: &a [x]\nports: *a", "'x' is no port", "HOST:PORT"),
+        ("---\nname: a\n---\nname: b", "a second document begins", ""),
         ("[]", "must be a mapping", ""),
         ("a: [", "", ""),
     ],
@@ -87,6 +100,20 @@ def test_what_is_wrong_is_refused_with_its_line_and_what_is_right(
     assert message in str(error.value)
     assert hint in str(error.value)
     assert "dlimg.yaml:" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["data: {x: '', y: [a]}", "ports: 99999", "data: [':x']"])
+def test_each_problem_is_said_once_and_in_the_words_of_the_file(text: str) -> None:
+    with pytest.raises(BadInput) as error:
+        parse_project(text)
+    problems = error.value.problems
+    assert len({problem.message for problem in problems}) == len(problems)
+    assert "--" not in str(error.value)
+
+
+def test_data_may_have_a_number_as_name_and_an_address_as_source() -> None:
+    data = parse_project("data: {1: x, words: 'hf:a/b@main'}").data
+    assert [(entry.name, entry.source) for entry in data] == [("1", "x"), ("words", "hf:a/b@main")]
 
 
 def test_all_problems_are_named_at_once() -> None:

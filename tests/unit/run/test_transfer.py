@@ -135,6 +135,12 @@ def test_a_failed_transfer_says_why(returncode: int, stderr: str, message: str, 
     assert error.exit_code == code
 
 
+def test_a_file_whose_name_is_no_utf8_is_remembered(context: Context) -> None:
+    files = {"\udcff.txt": FileState(size=1, time=2)}
+    write_sent("vm", files, context)
+    assert read_sent("vm", context) == files
+
+
 def test_what_was_sent_is_remembered(context: Context) -> None:
     assert read_sent("vm-1", context) == {}
     write_sent("vm-1", {"你好": OLD}, context)
