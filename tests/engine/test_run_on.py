@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import pytest
 
 from dlimg.engine.client import Engine
 from dlimg.model import Base
+from dlimg.run.find import this_origin
 from dlimg.run.model import RUN_LABEL
 from tests.engine.test_cli import ROOT, dlimg
+from tests.support.http_server import served
 from tests.support.layout_image import LayoutImage
 from tests.support.package_source import DRIVER, nvidia_stand_ins
 from tests.support.ssh_machine import SshMachine, free_port, machine_image, make_key, ssh_machine
@@ -175,12 +178,58 @@ def test_a_run_is_found_from_another_laptop(laptop: Laptop, tmp_path: Path) -> N
     name = f"{laptop.name}:1"
     elsewhere = {"XDG_STATE_HOME": str(tmp_path / "another")}
     wait_for(lambda: laptop.status(1)["state"] == "ended")
-    (laptop.path / "output/1").rmdir()
+    listed = laptop.dlimg("ps", "--on", "vm", "--format", "json", **elsewhere)
+    rows = {row["run"]: row for row in json.loads(listed.stdout)}
+    assert (rows[name]["from"], rows[name]["exit_code"]) == (this_origin(), 0)
+    assert laptop.status(1)["from"] is None
     logs = laptop.dlimg("logs", "--on", "vm", "--no-times", name, **elsewhere)
     assert logs.stdout == "here\n", logs.stderr
     fetched = laptop.dlimg("output", "--on", "vm", name, **elsewhere)
     assert fetched.returncode == 0, fetched.stderr
-    assert (laptop.path / "output/1/a").read_text() == "made\n"
+    assert (laptop.path / f"output/{laptop.name}-1-vm/a").read_text() == "made\n"
+    for command in ("stop", "rm"):
+        refused = laptop.dlimg(command, "--on", "vm", name, LOGNAME="ben", **elsewhere)
+        assert refused.returncode == 1
+        assert f"leaves {name} to {this_origin()}, who began it" in refused.stderr
+    assert laptop.dlimg("rm", "--on", "vm", name, **elsewhere).returncode == 0
+    assert laptop.dlimg("logs", name).returncode == 2
+
+
+def test_data_at_an_address_is_fetched_by_the_machine_itself(laptop: Laptop) -> None:
+    name = f"words-{laptop.name}"
+    with served(Words) as address:
+        options = ("--data", f"{address}/words.txt:{name}")
+        ended = laptop.shell(f"cat /data/{name}/words.txt", *options)
+        assert ended.stdout == "one two\n", ended.stderr
+        assert f"{name}: fetching 1 file from {address}/words.txt, on vm" in ended.stderr
+        assert laptop.shell("true", *options).returncode == 0
+        assert Words.agents == ["curl"]
+        missing = laptop.dlimg("data", "add", "--on", "vm", f"{name}-x", f"{address}/missing")
+        assert (missing.returncode, "answers 404" in missing.stderr) == (1, True)
+    assert (
+        laptop.machine.inside(f"ls {laptop.machine.home}/dlimg-runs/fetched/*/files").stdout == ""
+    )
+    assert laptop.dlimg("rm", f"{laptop.name}:1", f"{laptop.name}:2").returncode == 0
+    assert laptop.dlimg("data", "rm", "--on", "vm", name).returncode == 0
+
+
+class Words(BaseHTTPRequestHandler):
+    """Serves one file, and notes who fetches it."""
+
+    agents: list[str] = []  # noqa: RUF012 - of all requests
+
+    def do_GET(self) -> None:  # noqa: N802 - the server's name
+        if self.path != "/words.txt":
+            return self.send_error(404)
+        self.agents.append(self.headers["User-Agent"].partition("/")[0])
+        self.send_response(200)
+        self.send_header("Content-Length", "8")
+        self.end_headers()
+        self.wfile.write(b"one two\n")
+        return None
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
 
 
 def test_a_newer_file_here_stays(laptop: Laptop) -> None:
