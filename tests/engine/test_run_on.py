@@ -218,7 +218,7 @@ class Words(BaseHTTPRequestHandler):
 
     agents: list[str] = []  # noqa: RUF012 - of all requests
 
-    def do_GET(self) -> None:  # noqa: N802 - the server's name
+    def do_GET(self) -> None:
         if self.path != "/words.txt":
             return self.send_error(404)
         self.agents.append(self.headers["User-Agent"].partition("/")[0])
