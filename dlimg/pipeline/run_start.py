@@ -287,10 +287,11 @@ def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
     if path.exists():
         source = path.resolve()
         return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
-    if is_fetched(request.source):
-        stored = data_of_source(request.name, request.source, engine, context)
-    else:
-        stored = find_data(request.source, engine)
+    stored = (
+        data_of_source(request.name, request.source, engine, context)
+        if is_fetched(request.source)
+        else find_data(request.source, engine)
+    )
     if stored:
         return RunData(name=request.name, source=stored.volume, kind="volume")
     hint = "name a folder, a file, RUN/output, an address, or what `dlimg data ls` lists"

@@ -185,9 +185,9 @@ class _Download:
     def _events(self, options: str) -> Iterator[str]:
         """Yield the lines of the script. Raises NetworkFailure when the connection breaks."""
         host = self.folder.host
-        limits = (str(ATTEMPTS), " ".join(map(str, FINAL_STATUSES)))
-        arguments = (self.folder.path, self.file.path, *limits)
-        arguments += (str(self.file.size), self.file.sha256)
+        arguments = [self.folder.path, self.file.path]
+        arguments += [str(ATTEMPTS), " ".join(map(str, FINAL_STATUSES))]
+        arguments += [str(self.file.size), self.file.sha256]
         argv = host.argv(["sh", "-c", _DOWNLOAD, "sh", *arguments])
         child = open_pipe(argv, env=host.environment, reads=True)
         reader = PipeReader(child)

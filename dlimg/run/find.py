@@ -64,8 +64,8 @@ class RunFinder:
     def find(self, text: str) -> tuple[RunRecord, Engine]:
         """Return a run and its engine. Raises BadInput for a run that is not known."""
         if not self.on:
-            record = find_record(text, self.context)
-            return record, self.engine(record.host)
+            own = find_record(text, self.context)
+            return own, self.engine(own.host)
         engine = self.named_engine()
         known = [r for r in read_records(self.context) if r.host == engine.host]
         record = last_of(text, known)

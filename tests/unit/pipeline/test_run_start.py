@@ -344,8 +344,8 @@ def test_two_users_of_one_engine_have_different_numbers(
 ) -> None:
     api.set_state("of another", "exited")
     api.containers_by_id["of another"]["Config"] = {"Labels": {RUN_LABEL: "shared:7"}}
-    assert str(start(name="shared").spec.run) == "shared:8"
     assert str(start(name="other").spec.run) == "other:1"
+    assert str(start(name="shared").spec.run) == "shared:8"
 
 
 def test_data_of_an_address_is_fetched_once_and_not_mixed_up(

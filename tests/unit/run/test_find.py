@@ -27,6 +27,7 @@ def add_run(api: run_engine.FakeApi, run: str, status: str = "running", **labels
     number = run.partition(":")[2]
     api.set_state(run, status, ExitCode=3)
     api.containers_by_id[run] |= {
+        "Id": run,
         "Config": {
             "Labels": {RUN_LABEL: run, **{f"{RUN_LABEL}.{n}": text for n, text in labels.items()}}
         },
