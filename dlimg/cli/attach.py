@@ -45,7 +45,7 @@ def run(options: AttachOptions, context: Context) -> int:
         state = status_of(record, engine, context).state
         if state not in {"running", "waiting"}:
             hint = f"`dlimg logs {record.run}` shows its output"
-            raise BadInput(f"{record.run} does not run: it is {state}", hint=hint)
+            raise BadInput(f"{record.run} does not run: its state is {state}", hint=hint)
         for line in reach(status_of(record, engine, context), (), {}, engine, context):
             context.log(line)
         if record.terminal:

@@ -42,7 +42,7 @@ def run(options: ExecOptions, context: Context) -> int:
         state = status_of(record, engine, context).state
         if state not in {"running", "waiting"}:
             hint = "`dlimg run` starts a new one"
-            raise BadInput(f"{record.run} does not run: it is {state}", hint=hint)
+            raise BadInput(f"{record.run} does not run: its state is {state}", hint=hint)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         arguments = ["exec", "--interactive", *(["--tty"] if terminal else []), record.container]
         arguments += exec_words(options.command)

@@ -137,7 +137,9 @@ def options_of(arguments: Namespace) -> RunOptions:
         env=arguments.env or "",
         gpu=gpu,
         device=arguments.device or "",
-        data=tuple(parse_data(text, exists=Path(text).exists()) for text in arguments.data),
+        data=tuple(
+            dict.fromkeys(parse_data(text, exists=Path(text).exists()) for text in arguments.data)
+        ),
         output=arguments.output or "",
         variables=dict(parse_variable(text, os.environ) for text in arguments.variable),
         ports=ports_of(arguments.port),
@@ -173,7 +175,7 @@ def command_of(texts: list[str]) -> tuple[str, ...]:
 
 
 def ports_of(texts: list[str]) -> tuple[PortMapping, ...]:
-    return tuple(parse_port(text) for text in texts)
+    return tuple(dict.fromkeys(parse_port(text) for text in texts))
 
 
 def run(options: RunOptions, context: Context) -> int:

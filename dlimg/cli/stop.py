@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from typing import Final
 
 from dlimg.cli.arguments import add_on
 from dlimg.context import Context
@@ -13,6 +14,8 @@ from dlimg.run.container import stop_container
 from dlimg.run.find import RunFinder, refuse_of_others
 from dlimg.run.lifecycle import output_size, status_of
 from dlimg.run.model import STOP_SECONDS
+
+_MOST_SECONDS: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def options_of(arguments: Namespace) -> StopOptions:
-    if arguments.seconds < 0:
-        raise BadInput(f"--seconds {arguments.seconds} is no time", hint="give 0 or more")
+    if not 0 <= arguments.seconds <= _MOST_SECONDS:
+        message = f"--seconds {arguments.seconds} is no time to stop in"
+        raise BadInput(message, hint=f"give 0 to {_MOST_SECONDS}")
     return StopOptions(runs=tuple(arguments.runs), on=arguments.on or "", seconds=arguments.seconds)
 
 

@@ -27,7 +27,8 @@ from dlimg.pipeline.shipped import MATRIX
 from dlimg.render.naming import repository_name, tag
 from dlimg.run.model import ImageChoice, Mode
 
-_ENV: Final = re.compile(r"(?P<family>[a-zA-Z][\w-]*?)(?:-(?P<version>\d[\w.]*))?")
+# Also as pip and people write it: jax==0.12, "jax 0.12".
+_ENV: Final = re.compile(r"(?P<family>[a-zA-Z][\w-]*?)(?:(?:-|==| )(?P<version>\d[\w.]*))?")
 _IMPORT: Final = re.compile(r"^[\s\"]*(?:import|from)\s+(\w+)", re.MULTILINE)
 _READ_BYTES: Final = 256 * 1024
 
@@ -102,7 +103,7 @@ def _family_and_version(env: str, pick_context: PickContext) -> tuple[str, str]:
     word, version = (match["family"], match["version"] or "") if match else (env, "")
     family = family_of(word.lower(), pick_context)
     if family not in pick_context.families:
-        hint = f"{nearest(word, known)}; a cell (`dlimg list`) or NAME:TAG will do, too"
+        hint = f"{nearest(word, known)} (a cell of `dlimg list` or NAME:TAG will do, too)"
         raise BadInput(f"no framework is called {word!r}", where="--env", hint=hint)
     return family, version
 

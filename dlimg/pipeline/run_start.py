@@ -52,6 +52,7 @@ from dlimg.run.names import (
     output_of,
     parse_run,
     refuse_repeats,
+    refuse_taken_twice,
 )
 from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
@@ -244,6 +245,7 @@ def check_request(request: RunRequest) -> None:
     for data in request.data:
         _refuse_root(Path(data.source), f"data {data.name}", "name a folder in it")
     refuse_repeats(request.data)
+    refuse_taken_twice(request.ports)
     _refuse_script(request.folder, default_command(request))
     if request.gpu == "cpu" and (request.device or request.queue):
         option = "--device" if request.device else "--queue"
@@ -256,7 +258,9 @@ def _refuse_root(folder: Path, role: str, hint: str) -> None:
 
 
 def _refuse_script(folder: Path, command: Sequence[str]) -> None:
-    """Raise BadInput for a file of the folder in place of a program, which no shell would find."""
+    """Raise BadInput for a file of the folder in place of a program, or for no program."""
+    if not command[0].strip():
+        raise BadInput("the command is empty", hint="give a program, or leave the words out")
     program = {".py": "python", ".sh": "bash"}.get(PurePath(command[0]).suffix)
     if program and "/" not in command[0] and (folder / command[0]).is_file():
         message = f"{command[0]} is a file of this folder, and no program"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import PurePath
 from typing import Final
 
@@ -114,7 +115,21 @@ def parse_port(text: str) -> PortMapping:
         hint = "write PORT, HOST:PORT or ADDRESS:HOST:PORT"
         raise BadInput(f"{text!r} is no port", where="--port", hint=hint)
     address = (match["address"] or "127.0.0.1").strip("[]")
+    try:
+        ip_address(address)  # an engine takes any other text for all addresses
+    except ValueError as error:
+        raise BadInput(f"{address} is no address", where="--port", hint="e.g. 127.0.0.1") from error
     return PortMapping(container=numbers[1], host=numbers[0], address=address)
+
+
+def refuse_taken_twice(ports: Iterable[PortMapping]) -> None:
+    """Raise BadInput for one port of this machine that would lead to two of the container."""
+    taken: dict[int, int] = {}
+    for port in ports:
+        other = taken.setdefault(port.host, port.container) if port.host else port.container
+        if other != port.container:
+            message = f"port {port.host} would lead to both {other} and {port.container}"
+            raise BadInput(message, where="--port", hint="name another for one of the two")
 
 
 def parse_variable(text: str, environment: Mapping[str, str]) -> tuple[str, str]:

@@ -60,6 +60,11 @@ def test_options_of_data_ports_and_variables_are_read(
         (("-p", "x", "y"), "'x' is no port"),
         (("-e", "NOT_SET_HERE", "y"), "NOT_SET_HERE is not set here"),
         (("--data", ":x", "y"), "names no data"),
+        (("-p", "127.0.0.999:80:80", "y"), "127.0.0.999 is no address"),
+        (("-p", "8000:80", "-p", "8000:81", "y"), "port 8000 would lead to both"),
+        (("",), "the command is empty"),
+        ((" ",), "the command is empty"),
+        (("--data", "a:x", "--data", "b:x", "y"), "a and b would both be /data/x"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -67,6 +72,11 @@ def test_options_that_cannot_be_are_refused(
 ) -> None:
     assert main(["run", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_given_twice_counts_once() -> None:
+    request = parsed("--data", "d", "--data", "d", "-p", "80", "-p", "80", "x").request
+    assert (len(request.data), len(request.ports)) == (1, 1)
 
 
 def test_an_unknown_mode_or_two_wishes_for_a_gpu_are_wrong_usage() -> None:
@@ -115,6 +125,7 @@ def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -
         ("rm",),
         ("rm", "--ended", "x"),
         ("stop", "a", "--seconds", "-1"),
+        ("stop", "a", "--seconds", "9" * 20),
         ("up",),
         ("data", "add", "x", ""),
     ],

@@ -41,6 +41,8 @@ def choose(
     ("env", "cell"),
     [
         ("tensorflow-2.21", "tensorflow-2.21.0-cpu-"),
+        ("tensorflow==2.21.0", "tensorflow-2.21.0-cpu-"),
+        ("TensorFlow 2.21", "tensorflow-2.21.0-cpu-"),
         ("tensorflow", "tensorflow-2.21.0-cpu-"),
         ("tf", "tensorflow-2.21.0-cpu-"),
         ("jax", "jax-0.12.0.1-cpu-"),

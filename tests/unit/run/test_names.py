@@ -143,3 +143,22 @@ def test_a_variable_without_a_value_has_that_of_this_shell() -> None:
 def test_what_sets_no_variable_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="--variable"):
         names.parse_variable(text, {})
+
+
+@pytest.mark.parametrize(
+    ("ports", "is_refused"),
+    [
+        (["8000:80", "8000:81"], True),
+        (["8000:80", "8001:80"], False),
+        (["80", "81"], False),
+    ],
+)
+def test_one_port_of_this_machine_leads_to_one_of_the_container(
+    ports: list[str], *, is_refused: bool
+) -> None:
+    mappings = [names.parse_port(text) for text in ports]
+    if is_refused:
+        with pytest.raises(BadInput, match="port 8000 would lead to both 80 and 81"):
+            names.refuse_taken_twice(mappings)
+    else:
+        names.refuse_taken_twice(mappings)
