@@ -8,6 +8,10 @@ from types import MappingProxyType
 Log = Callable[[str], None]
 
 
+def no_log(_text: str) -> None:
+    """Drop a message."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """The environment of a command, read once when the program starts.

@@ -114,13 +114,13 @@ def parser_of_help() -> argparse.ArgumentParser:
 
 
 def position_of_command(argv: Sequence[str]) -> int | None:
-    """Return the index of the first word that is not an option of `dlimg` itself."""
+    """Return the index of the first argument that is not an option of `dlimg` itself."""
     expects_value = False
-    for position, word in enumerate(argv):
+    for position, argument in enumerate(argv):
         if expects_value:
             expects_value = False
-        elif word == "--matrix":
+        elif argument == "--matrix":
             expects_value = True
-        elif not word.startswith("-"):
+        elif not argument.startswith("-"):
             return position
     return None

@@ -10,13 +10,12 @@ from dlimg.cli.arguments import add_format, add_on
 from dlimg.cli.printing import print_json, print_table
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
+from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
-from dlimg.host.ssh import check_destination
 from dlimg.pipeline.run_data import add_data, on_option
 from dlimg.report.plain import filled_columns, shortened
 from dlimg.run.data_volume import remove, stored_data, used_by
-from dlimg.run.find import remote_engine
-from dlimg.run.lifecycle import engine_for_runs
+from dlimg.run.find import engine_at
 from dlimg.run.names import check_name
 from dlimg.units import bytes_text
 
@@ -70,7 +69,8 @@ def options_of(arguments: Namespace) -> DataOptions:
 
 def run(options: DataOptions, context: Context) -> int:
     with engine_errors():
-        engine = _engine(options, context)
+        policy: PrivateEnginePolicy = "allow" if options.action == "add" else "join"
+        engine = engine_at(options.on, policy, context)
         if options.action == "add":
             add_data(options.names[0], options.source, engine, context)
         elif options.action == "rm":
@@ -79,13 +79,6 @@ def run(options: DataOptions, context: Context) -> int:
         else:
             _list(options.format, engine, context)
     return 0
-
-
-def _engine(options: DataOptions, context: Context) -> Engine:
-    if options.on:
-        check_destination(options.on)
-        return remote_engine(options.on, context)
-    return engine_for_runs("allow" if options.action == "add" else "join", context)
 
 
 def _list(format: str, engine: Engine, context: Context) -> None:  # noqa: A002 - as the option

@@ -54,15 +54,15 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:
-    """Return the words with an old name of the command replaced by the new one."""
-    old, *rest = argv[position:]
+    """Return the arguments, with an old name of the command replaced by the new one."""
+    old, *arguments = argv[position:]
     if old not in RENAMED:
         return argv
     new = RENAMED[old]
     warn_renamed(f"dlimg {old}", f"dlimg {new}")
-    if rest:
-        rest[0] = RENAMED_ACTIONS.get(rest[0], rest[0])
-    return [*argv[:position], new, *rest]
+    if arguments:
+        arguments[0] = RENAMED_ACTIONS.get(arguments[0], arguments[0])
+    return [*argv[:position], new, *arguments]
 
 
 def default_matrix(command: str, log: Log) -> str:

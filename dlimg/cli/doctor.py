@@ -1,4 +1,4 @@
-"""`dlimg doctor`: says what a machine lacks for runs, and installs it where asked."""
+"""`dlimg doctor`: checks a machine for runs, and installs what it lacks if asked."""
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def run(options: DoctorOptions, context: Context) -> int:
 
 
 def _mended(report: DoctorReport, target: DoctorRequest, context: Context) -> DoctorReport:
-    """Run the plan and ask the machine again."""
+    """Run the plan and examine the machine again."""
     for step in report.plan.steps:
         context.log(f"{step.name}:")
         run_step(step, target.host, report.probe.sudo, context)

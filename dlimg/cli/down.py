@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlimg.cli.arguments import add_on
+from dlimg.cli.run_output import log_end
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
-from dlimg.pipeline.run_on import bring_back
 from dlimg.pipeline.run_project import request_in
 from dlimg.pipeline.run_start import run_name
-from dlimg.report.run import end_lines
 from dlimg.run.container import stop_container
 from dlimg.run.find import RunFinder
-from dlimg.run.lifecycle import is_at, output_size, status_of, statuses
+from dlimg.run.lifecycle import statuses_at
 from dlimg.run.model import RunRequest
 
 
@@ -39,19 +38,10 @@ def run(options: DownOptions, context: Context) -> int:
     name = run_name(options.request)
     with engine_errors():
         engine = RunFinder(context=context, on=options.on).named_engine()
-        live = [
-            status.record
-            for status in statuses(engine, context)
-            if status.record.run.name == name
-            and status.state not in {"ended", "gone"}
-            and is_at(status.record, engine)
-        ]
+        live = [status.record for status in statuses_at(engine, name) if status.is_live]
         for record in live:
             stop_container(record.container, options.request.stop_seconds, engine)
-            bring_back(record, engine, context)
-            ended = status_of(record, engine, context).record
-            for line in end_lines(ended, output_size(ended.output)):
-                context.log(line)
+            log_end(record, engine)
     if not live:
-        context.log(f"no run of {name} is there to end")
+        context.log(f"no run of {name} is running")
     return 0

@@ -11,7 +11,7 @@ from dlimg.errors import BadInput
 from dlimg.host.process import run_in_terminal
 from dlimg.run.find import RunFinder
 from dlimg.run.lifecycle import status_of
-from dlimg.run.start_script import exec_words
+from dlimg.run.start_script import exec_command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,6 @@ def run(options: ExecOptions, context: Context) -> int:
             raise BadInput(f"{record.run} does not run: its state is {state}", hint=hint)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         arguments = ["exec", "--interactive", *(["--tty"] if terminal else []), record.container]
-        arguments += exec_words(options.command)
+        arguments += exec_command(options.command)
         argv = engine.docker_argv(*arguments, terminal=terminal)
         return run_in_terminal(argv, env=engine.environment)

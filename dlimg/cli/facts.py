@@ -161,8 +161,8 @@ def _select(subject: str, rows: Rows, names: Sequence[str]) -> NamedRows:
         matches = [row for row in every if _is_called(*row, name)]
         matches = matches or list(_gpu_rows(subject, rows, every, name))
         if not matches:
-            known = {name_of(section, row) for section, row in every if section != "variants"}
-            raise BadInput(f"no facts about {subject} {name!r}", hint=nearest(name, known))
+            row_names = {name_of(section, row) for section, row in every if section != "variants"}
+            raise BadInput(f"no facts about {subject} {name!r}", hint=nearest(name, row_names))
         selected += matches
     return selected
 

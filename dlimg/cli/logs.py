@@ -4,15 +4,13 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
 from dlimg.cli.arguments import add_on
-from dlimg.cli.printing import write_bytes
+from dlimg.cli.run_output import show_log
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
-from dlimg.report.run import detached_text
 from dlimg.run.find import RunFinder
-from dlimg.run.follow import LogRequest, log_lines
+from dlimg.run.follow import LogRequest
 from dlimg.run.lifecycle import status_of
-from dlimg.run.secrets import Masker, values_to_mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,20 +40,14 @@ def options_of(arguments: Namespace) -> LogsOptions:
 
 
 def run(options: LogsOptions, context: Context) -> int:
-    """Return 0, also when Ctrl-C ends the following."""
+    """Return 0, also after Ctrl-C."""
     with engine_errors():
         record, engine = RunFinder(context=context, on=options.on).find(options.run)
         status = status_of(record, engine, context)
         if status.state == "gone":
-            hint = "its output is on its disk still" if record.output else ""
+            hint = "its output folder still exists" if record.output else ""
             raise BadInput(
                 f"the container of {record.run} is gone, and its logs with it", hint=hint
             )
-        masker = Masker(values_to_mask(record, status.state, engine))
-        try:
-            for line in log_lines(record.container, options.request, engine):
-                write_bytes(masker(line), "out")
-        except KeyboardInterrupt:
-            context.log(detached_text(record))
-        write_bytes(masker.end(), "out")
+        show_log(record, status.state, options.request, engine)
     return 0

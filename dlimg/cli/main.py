@@ -20,8 +20,8 @@ def main(argv: Sequence[str]) -> int:
         parser_of_help().parse_args(argv)
         parser_of_help().print_help()
         return 2
-    # Imported only now: help is quick without it. Imports make many objects and no garbage, and
-    # collecting it meanwhile takes a fifth of their time.
+    # Imported only now, as help does not need it. Imports make many objects and no garbage, so
+    # garbage collection would only add a fifth to their time.
     gc.disable()
     dispatch = import_module("dlimg.cli.dispatch")
     arguments = dispatch.parse(argv)

@@ -1,4 +1,4 @@
-"""`dlimg new`: a folder with a project file for runs, and something to run."""
+"""`dlimg new`: a folder with a project file for runs, and a script or a notebook."""
 
 import shlex
 from argparse import ArgumentParser, Namespace
@@ -15,7 +15,7 @@ from dlimg.pipeline.run_project import TEMPLATES, NewRunProject, start_run_proje
 class NewOptions:
     """The options of `new`."""
 
-    wish: NewRunProject
+    request: NewRunProject
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,12 +32,12 @@ def options_of(arguments: Namespace) -> NewOptions:
     if not arguments.folder or arguments.git_url == "":
         raise BadInput("an empty name", hint="name the new folder")
     folder, url = Path(arguments.folder), arguments.git_url or ""
-    wish = NewRunProject(folder=folder, template=arguments.template, git_url=url)
-    return NewOptions(wish=wish)
+    request = NewRunProject(folder=folder, template=arguments.template, git_url=url)
+    return NewOptions(request=request)
 
 
 def run(options: NewOptions, context: Context) -> int:
-    for name in start_run_project(options.wish, context):
-        out(f"{options.wish.folder / name}\n")
-    context.log(f"now: `cd {shlex.quote(str(options.wish.folder))}`, `dlimg up`")
+    for name in start_run_project(options.request, context):
+        out(f"{options.request.folder / name}\n")
+    context.log(f"now: `cd {shlex.quote(str(options.request.folder))}`, `dlimg up`")
     return 0

@@ -10,9 +10,10 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.errors import BadInput
 from dlimg.pipeline.run_on import bring_back
+from dlimg.run.code_state import files_and_bytes
 from dlimg.run.fetch import copy_folder, fetch_path
 from dlimg.run.find import RunFinder
-from dlimg.run.lifecycle import output_size, running_engine
+from dlimg.run.lifecycle import running_engine
 from dlimg.run.model import RunRecord
 from dlimg.run.record import find_record
 from dlimg.units import bytes_text, counted
@@ -83,7 +84,7 @@ def run(options: OutputOptions, context: Context) -> int:
 
 
 def _run_of(options: OutputOptions, context: Context) -> tuple[RunRecord, Engine | None]:
-    """Return the run, and the engine of one on another machine: output here needs none."""
+    """Return the run and its engine; None for a run whose output is on this machine already."""
     record = None if options.on else find_record(options.run, context)
     if record and not record.base:
         return record, None
@@ -92,5 +93,5 @@ def _run_of(options: OutputOptions, context: Context) -> tuple[RunRecord, Engine
 
 
 def _size_text(record: RunRecord) -> str:
-    files, size = output_size(record.output)
+    files, size = files_and_bytes(Path(record.output))
     return f"{counted(files, 'file')}, {bytes_text(size)}"

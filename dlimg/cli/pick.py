@@ -201,7 +201,7 @@ def _print_replacement(
 def _tested(pick_context: PickContext, context: Context) -> Callable[[Cell], str]:
     """Return a function that describes a cell's last checks; empty if it has none.
 
-    Without a lock here, checks of a cell of this name were of another project's image.
+    Evidence for a cell without a lock is left out: it is about another project's image.
     """
     lookup = evidence_lookup(context)
 
@@ -227,9 +227,9 @@ def _print(
     rows = list(report.match_rows(picked, request, name, tested, every=options.every_image))
     if rows:
         print_table(*report.without_empty(report.MATCH_HEADINGS, rows), context)
-    more = report.hidden_matches(picked)
-    if more and not options.every_image:
-        run_there = counted(more, "more image", "runs")
+    hidden = report.hidden_matches(picked)
+    if hidden and not options.every_image:
+        run_there = counted(hidden, "more image", "runs")
         context.log(f"{run_there} there: other Pythons, systems and flavours (--all)")
     rejected = list(report.rejection_rows(picked))
     if rejected:

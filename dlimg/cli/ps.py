@@ -12,7 +12,7 @@ from dlimg.host.ssh import SCHEME
 from dlimg.report.plain import filled_columns
 from dlimg.report.run import HEADINGS, status_json, status_row
 from dlimg.run.find import other_runs, remote_engine
-from dlimg.run.lifecycle import is_at, running_engine, statuses
+from dlimg.run.lifecycle import running_engine, statuses, statuses_at
 from dlimg.run.record import read_records
 
 
@@ -48,16 +48,12 @@ def run(options: PsOptions, context: Context) -> int:
     """Return 0; without an engine the records are shown as they are."""
     with engine_errors():
         engine = remote_engine(options.on, context) if options.on else _engine(options, context)
-        rows = statuses(engine, context)
-        if engine and options.on:
-            rows = tuple(status for status in rows if is_at(status.record, engine))
+        rows = statuses_at(engine) if engine and options.on else statuses(engine, context)
         if engine and (options.on or options.of_all_users):
             rows = (*rows, *other_runs(engine, context))
             rows = tuple(sorted(rows, key=lambda status: status.record.created))
     if options.only_running:
-        rows = tuple(
-            status for status in rows if status.state in {"starting", "running", "waiting"}
-        )
+        rows = tuple(status for status in rows if status.is_live)
     if options.format == "json":
         print_json([status_json(status) for status in rows])
     elif rows:
@@ -69,7 +65,7 @@ def run(options: PsOptions, context: Context) -> int:
 
 
 def _engine(options: PsOptions, context: Context) -> Engine | None:
-    """Return the engine here; None where none answers, and where all runs are elsewhere."""
+    """Return the local engine; None if none answers, or if all runs are on other machines."""
     records = read_records(context)
     if not options.of_all_users and all(r.host.startswith(SCHEME) for r in records):
         return None

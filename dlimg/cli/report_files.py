@@ -71,8 +71,8 @@ def _file_problem(path: Path) -> tuple[str, str]:
     """Return what is wrong with this file and a hint; empty texts if nothing is."""
     folder = path.parent
     if path.suffix not in FORMATS:
-        known = "JUnit is .xml, GitHub's summary .md, all of it .json"
-        return f"{path.suffix or 'no suffix'} names no format", known
+        formats = "JUnit is .xml, GitHub's summary .md, all of it .json"
+        return f"{path.suffix or 'no suffix'} names no format", formats
     if not folder.is_dir():
         return f"there is no folder {folder}", "make it first"
     if path.is_dir():

@@ -8,20 +8,20 @@ from pathlib import Path
 from dlimg.cli.arguments import add_on
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
-from dlimg.errors import BadInput, DlimgError, Negative, Problem
+from dlimg.errors import BadInput, Negative, Problem
 from dlimg.pipeline.run_on import bring_back, remove_there
 from dlimg.report.run import outside_lines
 from dlimg.run.container import remove_container
 from dlimg.run.find import RunFinder, refuse_of_others
 from dlimg.run.gpu_queue import forget_holder
-from dlimg.run.lifecycle import files_outside, is_at, status_of, statuses
+from dlimg.run.lifecycle import files_outside, status_of, statuses_at
 from dlimg.run.model import RunStatus
 from dlimg.run.record import drop_record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RmOptions:
-    """The options of `rm`; `force` also takes runs that run, and files that are nowhere else."""
+    """The options of `rm`; `force` also removes live runs, and containers with unfetched files."""
 
     runs: tuple[str, ...]
     on: str
@@ -56,15 +56,11 @@ def run(options: RmOptions, context: Context) -> int:
         problems = [
             problem
             for status, engine in _chosen(options, finder, context)
-            for problem in _remove(status, options, engine, context)
+            if (problem := _remove(status, options, engine, context))
         ]
     if problems:
-        raise _refused(problems)
+        raise Negative.of(problems)
     return 0
-
-
-def _refused(problems: Sequence[Problem]) -> DlimgError:
-    return Negative.of(problems)
 
 
 def _chosen(
@@ -72,7 +68,7 @@ def _chosen(
 ) -> Sequence[tuple[RunStatus, Engine]]:
     if options.ended:
         engine = finder.named_engine()
-        rows = (status for status in statuses(engine, context) if is_at(status.record, engine))
+        rows = statuses_at(engine)
         return [(status, engine) for status in rows if status.state in {"ended", "gone"}]
     # One run may be named twice, as `hello` and as `hello:3`.
     runs = {str(run[0].run): run for run in (finder.find(text) for text in options.runs)}
@@ -84,25 +80,25 @@ def _chosen(
 
 def _remove(
     status: RunStatus, options: RmOptions, engine: Engine, context: Context
-) -> Sequence[Problem]:
+) -> Problem | None:
     """Remove a run; return why it is not removed."""
     record = status.record
-    if not options.force and status.state in {"running", "starting", "waiting"}:
+    if status.is_live and not options.force:
         hint = f"`dlimg stop {record.run}` first, or --force"
-        return [Problem(message=f"{record.run} runs", hint=hint)]
+        return Problem(message=f"{record.run} runs", hint=hint)
     paths = files_outside(record, engine) if status.state == "ended" else ()
     if paths and not options.force:
         for line in outside_lines(record, paths):
             context.log(line)
         amount = "a file that is" if len(paths) == 1 else f"{len(paths)} files that are"
-        message = f"{record.run} is kept: it wrote {amount} nowhere else"
-        return [Problem(message=message, hint="fetch them, then `dlimg rm --force`")]
+        message = f"{record.run} is not removed: it wrote {amount} nowhere else"
+        return Problem(message=message, hint="fetch them, then `dlimg rm --force`")
     bring_back(record, engine, context)
     remove_container(record.container, engine)
     remove_there(record, engine, context)
     if not record.origin:
         drop_record(record.run, context)
     forget_holder(record.container, engine, context)
-    place = f"; its output stays in {record.output}" if Path(record.output).is_dir() else ""
-    context.log(f"removed {record.run}{place}")
-    return ()
+    remark = f"; its output stays in {record.output}" if Path(record.output).is_dir() else ""
+    context.log(f"removed {record.run}{remark}")
+    return None

@@ -5,34 +5,33 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
 
 from dlimg.cli.arguments import add_on, add_private_engine, refuse_empty
 from dlimg.cli.printing import out, write_bytes
+from dlimg.cli.run_output import log_end
 from dlimg.context import Context
 from dlimg.engine.client import Engine, engine_errors
 from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.errors import BadInput
 from dlimg.host.ssh import check_destination
-from dlimg.pipeline.run_on import bring_back, detached_lines, reach, send_changes
+from dlimg.pipeline.run_on import detached_lines, reach, send_changes
 from dlimg.pipeline.run_print import print_run
 from dlimg.pipeline.run_project import request_in
 from dlimg.pipeline.run_start import RunStart, check_request, create_run
-from dlimg.report.run import end_lines, outside_lines, started_lines
+from dlimg.report.run import outside_lines, started_lines
 from dlimg.run import launch
-from dlimg.run.find import remote_engine
-from dlimg.run.lifecycle import engine_for_runs, files_outside, output_size, status_of
-from dlimg.run.model import GpuWish, Mode, PortMapping, RunRequest
+from dlimg.run.find import engine_at
+from dlimg.run.lifecycle import files_outside, status_of
+from dlimg.run.model import GpuChoice, RunRequest
 from dlimg.run.names import parse_data, parse_port, parse_variable
+from dlimg.run.project_file import MODES
 from dlimg.run_formats.model import Format
 from dlimg.run_formats.write import FORMATS
-
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)[1:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of `run`; an empty `matrix` is that of the folder, or dlimg's own.
+    """The options of `run`; an empty `matrix` means the folder's, or dlimg's own.
 
     With `print_format` the run is written for another tool, and not started.
     """
@@ -72,7 +71,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def _add_contents(parser: ArgumentParser) -> None:
-    """Add the options for what the container has: data, output, variables, ports."""
+    """Add the options for data, output, variables and ports of the container."""
     parser.add_argument(
         "--data",
         action="append",
@@ -124,7 +123,7 @@ def add_image_choice(parser: ArgumentParser) -> None:
 
 def options_of(arguments: Namespace) -> RunOptions:
     refuse_empty(arguments, ("device", "env", "name", "output"))
-    gpu: GpuWish = "gpu" if arguments.gpu else "cpu" if arguments.cpu else "auto"
+    gpu: GpuChoice = "gpu" if arguments.gpu else "cpu" if arguments.cpu else "auto"
     if arguments.mode and arguments.cmd:
         hint = "leave out one; `dlimg exec RUN` runs a command beside the server"
         raise BadInput(f"--mode {arguments.mode} and a command exclude each other", hint=hint)
@@ -142,7 +141,7 @@ def options_of(arguments: Namespace) -> RunOptions:
         ),
         output=arguments.output or "",
         variables=dict(parse_variable(text, os.environ) for text in arguments.variable),
-        ports=ports_of(arguments.port),
+        ports=tuple(dict.fromkeys(parse_port(text) for text in arguments.port)),
         detach=arguments.detach,
         terminal=arguments.terminal,
         mode=arguments.mode or "command",
@@ -168,14 +167,10 @@ def options_of(arguments: Namespace) -> RunOptions:
 
 
 def command_of(texts: list[str]) -> tuple[str, ...]:
-    """Return the words of a command; one text with spaces is a line for the shell."""
+    """Return the arguments of a command; a single text with spaces is a line for the shell."""
     if len(texts) == 1 and " " in texts[0].strip():
         return ("sh", "-c", texts[0])
     return tuple(texts)
-
-
-def ports_of(texts: list[str]) -> tuple[PortMapping, ...]:
-    return tuple(dict.fromkeys(parse_port(text) for text in texts))
 
 
 def run(options: RunOptions, context: Context) -> int:
@@ -187,18 +182,15 @@ def run(options: RunOptions, context: Context) -> int:
         raise BadInput("--terminal: the input is no terminal", hint="leave it out")
     check_request(options.request)  # before a machine is asked, or an engine started
     with engine_errors():
-        engine = (
-            remote_engine(options.on, context)
-            if options.on
-            else engine_for_runs(options.private_engine, context)
-        )
+        engine = engine_at(options.on, options.private_engine, context)
         start = create_run(options.request, options.matrix, engine, context)
         if options.request.detach:
             return _detach(start, engine, context)
-        with send_changes(start.record, engine, context, wanted=options.sync):
+        with send_changes(start.record, engine, context, is_wanted=options.sync):
             code = _in_foreground(start, engine, context)
-        bring_back(start.record, engine, context)
-        log_end(start, engine, context)
+        record = log_end(start.record, engine)
+        for line in outside_lines(record, files_outside(record, engine)):
+            context.log(line)
         return code
 
 
@@ -230,12 +222,3 @@ def _in_foreground(start: RunStart, engine: Engine, context: Context) -> int:
         sink=write_bytes, log=context.log, started=started if start.ports else None
     )
     return launch.start_and_follow(spec, record, start.hidden, engine, output)
-
-
-def log_end(start: RunStart, engine: Engine, context: Context) -> None:
-    """Log how the run ended, where its output is, and what it wrote elsewhere."""
-    status = status_of(start.record, engine, context)
-    for line in end_lines(status.record, output_size(status.record.output)):
-        context.log(line)
-    for line in outside_lines(status.record, files_outside(status.record, engine)):
-        context.log(line)

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from dlimg.cli.arguments import add_on
+from dlimg.cli.run_output import log_end
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
-from dlimg.pipeline.run_on import bring_back
-from dlimg.report.run import end_lines
 from dlimg.run.container import stop_container
 from dlimg.run.find import RunFinder, refuse_of_others
-from dlimg.run.lifecycle import output_size, status_of
 from dlimg.run.model import STOP_SECONDS
 
 _MOST_SECONDS: Final = 86_400
@@ -55,11 +53,5 @@ def run(options: StopOptions, context: Context) -> int:
             refuse_of_others(record, "stop")
         for record, engine in runs:
             stop_container(record.container, options.seconds, engine)
-            bring_back(record, engine, context)
-            status = status_of(record, engine, context)
-            if status.state == "gone":
-                context.log(f"{record.run}: its container is gone")
-                continue
-            for line in end_lines(status.record, output_size(status.record.output)):
-                context.log(line)
+            log_end(record, engine)
     return 0

@@ -61,8 +61,8 @@ def options_of(arguments: Namespace) -> WhyOptions:
     text = " ".join(arguments.subject).strip()
     if not text:
         raise BadInput("nothing was asked", hint="e.g. dlimg why torch==2.6.0 --cuda 13.0")
-    given = {name: getattr(arguments, name) or "" for name in OPTIONS}
-    question = WhyQuestion(text=text, matrix=arguments.matrix, **given)
+    values = {name: getattr(arguments, name) or "" for name in OPTIONS}
+    question = WhyQuestion(text=text, matrix=arguments.matrix, **values)
     return WhyOptions(
         question=question,
         requirements=split_requirements(arguments.subject),

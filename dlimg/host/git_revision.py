@@ -40,5 +40,5 @@ def _git(folder: Path, context: Context, *arguments: str) -> str | None:
     """Return the output of a git command, or None when it fails."""
     # Without optional locks, `status` writes nothing into the repository.
     variables = {**context.environment, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    outcome = run(["git", "-C", str(folder), *arguments], env=variables, timeout=_SECONDS)
-    return outcome.stdout.strip() if outcome.returncode == 0 else None
+    completed = run(["git", "-C", str(folder), *arguments], env=variables, timeout=_SECONDS)
+    return completed.stdout.strip() if completed.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""The files of a folder that are worth sending, by `.dlimgignore` or else by `.gitignore`."""
+"""The files of a folder to send to another machine, by `.dlimgignore` or else `.gitignore`."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ _NEVER: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """A file's size and the second of its last change, by which changed files are found."""
+    """A file's size, and the second of its last change."""
 
     size: int
     time: int
@@ -36,7 +36,7 @@ class Listing:
 
 
 class IgnoreRules:
-    """The rules of a folder: patterns of its ignore files, those of deeper folders stand above."""
+    """The patterns of a folder's ignore files; those of deeper folders override."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -104,7 +104,7 @@ def _walk(
 
 
 def file_state(path: Path) -> FileState | None:
-    """Return the state of a file or link; None for none, and for a socket, pipe or device."""
+    """Return the state of a file or link; None if it is missing, or a socket, pipe or device."""
     try:
         status = path.lstat()
     except OSError:
@@ -115,7 +115,7 @@ def file_state(path: Path) -> FileState | None:
 
 
 def first_ignored(listing: Listing, most: int) -> Iterator[str]:
-    """Yield names of what the ignore files leave out; caches are left out of that, too."""
+    """Yield names of ignored files and folders, except of caches."""
     names = [path for path in listing.ignored if path.rstrip("/").split("/")[-1] not in _NEVER]
     yield from names[:most]
     if len(names) > most:

@@ -1,4 +1,4 @@
-"""Bytes into and out of child processes, which may be a long time."""
+"""Streams of bytes to and from child processes."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ _PIECE: Final = 1 << 16
 def feed(
     argv: Sequence[str], write: Callable[[IO[bytes]], None], *, env: Mapping[str, str]
 ) -> ProcessResult:
-    """Run a command whose input `write` writes; a command that ends early is no error of it."""
+    """Run a command and call `write` with its input; it may end before it has read everything."""
     child = open_pipe(argv, env=env, reads=True)
     reader = PipeReader(child)
     with _ended(child):
@@ -45,7 +45,7 @@ def _ended(child: PipeChild) -> Iterator[None]:
 
 @dataclass
 class PipeReader:
-    """The output of a child in pieces of standard output and standard error, as they come."""
+    """An iterator over a child's output: pieces of standard output and standard error."""
 
     child: PipeChild
     pieces: SimpleQueue[tuple[bytes | None, bytes | None] | None] = field(

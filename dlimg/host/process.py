@@ -95,10 +95,10 @@ def run_checked(
     timeout: float | None = None,
 ) -> ProcessResult:
     """Run a command; raise `Negative` with the end of its output when it fails."""
-    outcome = run(argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
-    if outcome.returncode != 0:
-        raise Negative(failure_text(outcome))
-    return outcome
+    completed = run(argv, env=env, cwd=cwd, stdin=stdin, timeout=timeout)
+    if completed.returncode != 0:
+        raise Negative(failure_text(completed))
+    return completed
 
 
 def run_streaming(
@@ -152,10 +152,10 @@ def start_daemon(argv: Sequence[str], *, log: Path, env: Mapping[str, str]) -> i
 
     Raises `NoEngine` when no shell can be started.
     """
-    outcome = run(["/bin/sh", "-c", _BACKGROUND, "sh", str(log), *argv], env=env)
-    if outcome.returncode != 0 or not outcome.stdout.strip().isdigit():
-        raise NoEngine(failure_text(outcome))
-    return int(outcome.stdout)
+    completed = run(["/bin/sh", "-c", _BACKGROUND, "sh", str(log), *argv], env=env)
+    if completed.returncode != 0 or not completed.stdout.strip().isdigit():
+        raise NoEngine(failure_text(completed))
+    return int(completed.stdout)
 
 
 def run_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
@@ -172,13 +172,13 @@ def run_in_terminal(argv: Sequence[str], *, env: Mapping[str, str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
-def failure_text(outcome: ProcessResult) -> str:
+def failure_text(completed: ProcessResult) -> str:
     """Return a message for a failed command: its arguments, exit code and last output."""
     outcome_text = {MISSING: "could not start", TIMED_OUT: "timed out"}.get(
-        outcome.returncode, f"ended with {outcome.returncode}"
+        completed.returncode, f"ended with {completed.returncode}"
     )
-    output = f":\n{outcome.tail}" if outcome.tail else ""
-    return f"{shlex.join(outcome.argv)} {outcome_text}{output}"
+    output = f":\n{completed.tail}" if completed.tail else ""
+    return f"{shlex.join(completed.argv)} {outcome_text}{output}"
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:

@@ -46,7 +46,8 @@ _MOST_TAIL: Final = 300
 class SshHost:
     """A machine that ssh reaches: `user@vm`, or a name of ssh's own configuration.
 
-    `docker` are the words of its docker command; `options` are ssh's, with the shared connection.
+    `docker` is the command of its docker client, such as `sudo -n docker`; `options` are those of
+    ssh, with the shared connection.
     """
 
     destination: str
@@ -62,13 +63,13 @@ class SshHost:
     def argv(
         self, arguments: Sequence[str], *, terminal: bool = False, quiet: bool = False
     ) -> list[str]:
-        """Return the argument list that runs a command there; `quiet` without messages of ssh."""
+        """Return the argument list of ssh for a command there; `quiet` drops ssh's own messages."""
         options = ["-q"] if quiet else []
         options.append("-t" if terminal else "-T")
         return ["ssh", *self.options, *options, "--", self.destination, shlex.join(arguments)]
 
     def forward(self, local_port: int, remote_port: int) -> str:
-        """Open a tunnel between ports of the two loopbacks; return why there is none, or nothing.
+        """Open a tunnel between ports of the two loopbacks; return why that failed, or nothing.
 
         It ends with this process, and a new connection opens it again.
         """
@@ -82,8 +83,8 @@ class SshHost:
         if not any(option.startswith("ControlPath=") for option in self.options):
             return self._open_own_tunnel(tunnel)
         argv = ["ssh", *self.options, "-O", "forward", "-L", tunnel, "--", self.destination]
-        outcome = run(argv, env=self.environment, timeout=CONNECT_SECONDS)
-        return "" if outcome.returncode == 0 else outcome.stderr.strip() or "ssh refuses it"
+        completed = run(argv, env=self.environment, timeout=CONNECT_SECONDS)
+        return "" if completed.returncode == 0 else completed.stderr.strip() or "ssh refuses it"
 
     def _open_own_tunnel(self, tunnel: str) -> str:
         """Open a connection that has only this tunnel, and that ends with this process."""
@@ -105,10 +106,10 @@ class SshHost:
         self, arguments: Sequence[str], *, stdin: str | None = None, timeout: float | None = None
     ) -> ProcessResult:
         """Run a command on the machine. Raises NetworkFailure when the connection fails."""
-        outcome = run(self.argv(arguments), env=self.environment, stdin=stdin, timeout=timeout)
-        if outcome.returncode in {SSH_FAILED, TIMED_OUT, MISSING} and is_ssh_failure(outcome):
-            raise connection_failure(self.destination, outcome)
-        return outcome
+        completed = run(self.argv(arguments), env=self.environment, stdin=stdin, timeout=timeout)
+        if completed.returncode in {SSH_FAILED, TIMED_OUT, MISSING} and is_ssh_failure(completed):
+            raise connection_failure(self.destination, completed)
+        return completed
 
     def script(self, text: str, *arguments: str, timeout: float = _SECONDS) -> ProcessResult:
         """Run a shell script on the machine; it goes over stdin, so its length has no limit."""
@@ -121,15 +122,15 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def is_ssh_failure(outcome: ProcessResult) -> bool:
+def is_ssh_failure(completed: ProcessResult) -> bool:
     """Return whether ssh itself has failed, not the command that it ran."""
-    if outcome.returncode == MISSING:
-        return "No such file" in outcome.stderr and not outcome.stderr.startswith("sh:")
-    return outcome.returncode in {SSH_FAILED, TIMED_OUT}
+    if completed.returncode == MISSING:
+        return "No such file" in completed.stderr and not completed.stderr.startswith("sh:")
+    return completed.returncode in {SSH_FAILED, TIMED_OUT}
 
 
 def check_destination(text: str, where: str = "--on") -> None:
-    """Raise BadInput for a text that ssh or a shell could take for something else."""
+    """Raise BadInput for a text that is no destination, and that a shell could misread."""
     if not _DESTINATION.fullmatch(text) or text.startswith("-"):
         hint = "write user@host, or a name of your ssh configuration"
         raise BadInput(f"{text!r} is no machine", where=where, hint=hint)
@@ -138,7 +139,7 @@ def check_destination(text: str, where: str = "--on") -> None:
 def open_ssh(destination: str, context: Context) -> SshHost:
     """Connect to a machine; questions of ssh (a password, a new key) go to the terminal.
 
-    Raises NetworkFailure with what to do when there is no connection.
+    Raises NetworkFailure with a remedy if that fails.
     """
     check_destination(destination)
     environment = context.environment
@@ -168,22 +169,22 @@ def connect(host: SshHost) -> None:
         environment=host.environment,
         options=("-o", "BatchMode=yes", *host.options),
     )
-    outcome = run(quiet.argv(["true"]), env=host.environment, timeout=_SECONDS)
-    if outcome.returncode == 0:
+    completed = run(quiet.argv(["true"]), env=host.environment, timeout=_SECONDS)
+    if completed.returncode == 0:
         host.open_tunnels_again()
         return
-    if _may_ask(outcome) and sys.stdin.isatty():
+    if _may_ask(completed) and sys.stdin.isatty():
         code = run_in_terminal(host.argv(["true"]), env=host.environment)
         if code == 0:
             host.open_tunnels_again()
             return
-    raise connection_failure(host.destination, outcome)
+    raise connection_failure(host.destination, completed)
 
 
-def _may_ask(outcome: ProcessResult) -> bool:
-    is_changed = "IDENTIFICATION HAS CHANGED" in outcome.stderr
+def _may_ask(completed: ProcessResult) -> bool:
+    is_changed = "IDENTIFICATION HAS CHANGED" in completed.stderr
     asks = ("Permission denied", "Host key verification failed")
-    return not is_changed and any(text in outcome.stderr for text in asks)
+    return not is_changed and any(text in completed.stderr for text in asks)
 
 
 def _config_options(context: Context) -> tuple[str, ...]:
@@ -236,15 +237,15 @@ _HINTS: Final = (
 )
 
 
-def connection_failure(destination: str, outcome: ProcessResult) -> NetworkFailure:
-    """Return the failure of a connection, with what to do about it."""
+def connection_failure(destination: str, completed: ProcessResult) -> NetworkFailure:
+    """Return the failure of a connection with its remedy."""
     host = destination.removeprefix(SCHEME).rpartition("@")[2]
-    stderr = "timed out" if outcome.returncode == TIMED_OUT else outcome.stderr
+    stderr = "timed out" if completed.returncode == TIMED_OUT else completed.stderr
     for text, message, hint in _HINTS:
         if text in stderr:
             filled = hint.format(name=destination, host=host)
             return NetworkFailure(message.format(name=destination), hint=filled)
-    last = " ".join(outcome.stderr.split())[-_MOST_TAIL:]
+    last = " ".join(completed.stderr.split())[-_MOST_TAIL:]
     reason = f": {last}" if last else ""
     hint = f"the same command goes on where it stopped; runs at {destination} are not touched"
     return NetworkFailure(f"the connection to {destination} is broken{reason}", hint=hint)

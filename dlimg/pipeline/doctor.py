@@ -1,4 +1,4 @@
-"""A machine is asked; its answers become findings and a plan that mends them."""
+"""Examination of a machine for runs: the probe, findings, and a plan that mends them."""
 
 import time
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ from dlimg.errors import DlimgError, Negative
 from dlimg.host.process import ProcessResult, run, run_streaming
 from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
 from dlimg.model import OCI_ARCHITECTURES, LocalMachine
-from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_image import ImageRequest, choose_image
+from dlimg.registry.reference import parse_reference
 from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
 from dlimg.run.machine_packages import PackageSources
 from dlimg.run.machine_probe import SCRIPT, MachineProbe, parse_probe
@@ -23,7 +24,7 @@ _STEP_SECONDS: Final = 1800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """A machine's answers, the findings in them, and the plan that mends these."""
+    """The probe of a machine, its findings, and the plan that mends them."""
 
     probe: MachineProbe
     findings: tuple[DoctorFinding, ...]
@@ -36,7 +37,7 @@ class DoctorReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorRequest:
-    """A machine to examine, this one without a host, and the run that it is for."""
+    """A machine to examine, and the run that it is for; without a host it is this machine."""
 
     request: RunRequest
     matrix: str
@@ -44,7 +45,7 @@ class DoctorRequest:
 
 
 def examine(target: DoctorRequest, context: Context) -> DoctorReport:
-    """Ask a machine. Raises NetworkFailure without a connection, Negative without answers."""
+    """Examine a machine. Raises NetworkFailure without a connection, Negative without an answer."""
     first = _choice(target, LocalMachine(), context)
     registry = _registry(first)
     began = time.time()
@@ -52,15 +53,15 @@ def examine(target: DoctorRequest, context: Context) -> DoctorReport:
     # Its clock was read at some time in between.
     now = (began + time.time()) / 2
     need = _need(target, probe, first, context)
-    answers = findings(probe, replace(need, registry=registry, now=now))
-    plan = setup_plan(probe, answers, sources(context), floor=need.floor)
-    return DoctorReport(probe=probe, findings=answers, plan=plan)
+    results = findings(probe, replace(need, registry=registry, now=now))
+    plan = setup_plan(probe, results, sources(context), floor=need.floor)
+    return DoctorReport(probe=probe, findings=results, plan=plan)
 
 
 def _need(
     target: DoctorRequest, probe: MachineProbe, first: ImageChoice | None, context: Context
 ) -> MachineNeed:
-    """Return what the image needs that fits this machine's GPUs, or the first without them."""
+    """Return the needs of the image for this machine's GPUs, or of the first one without GPUs."""
     choice, obstacle = first, ""
     if probe.driver:
         gpus = LocalMachine(gpus=probe.gpus, driver=probe.driver, arch=probe.arch)
@@ -81,7 +82,7 @@ def _need(
 
 
 def _choice(target: DoctorRequest, machine: LocalMachine, context: Context) -> ImageChoice | None:
-    """Return the image for any GPU; None where there is none. Raises BadInput for a wrong name."""
+    """Return the image for any GPU, or None without one. Raises BadInput for a wrong name."""
     try:
         return _choose(target, machine, context)
     except Negative:
@@ -90,7 +91,7 @@ def _choice(target: DoctorRequest, machine: LocalMachine, context: Context) -> I
 
 def _choose(target: DoctorRequest, machine: LocalMachine, context: Context) -> ImageChoice:
     request = target.request
-    wish = ImageWish(
+    image_request = ImageRequest(
         env=request.env,
         mode=request.mode,
         gpu=request.gpu != "cpu",
@@ -98,26 +99,25 @@ def _choose(target: DoctorRequest, machine: LocalMachine, context: Context) -> I
         architecture=OCI_ARCHITECTURES.get(machine.arch, "amd64"),
         folder=request.folder,
     )
-    return choose_image(wish, target.matrix, context)
+    return choose_image(image_request, target.matrix, context)
 
 
 def _registry(choice: ImageChoice | None) -> str:
-    """Return the host of the registry that the image comes from; empty for none."""
+    """Return the host of the image's registry; empty for an image without one."""
     names = choice.names if choice else ()
-    hosts = (name.partition("/")[0] for name in names if "/" in name)
-    return next((host for host in hosts if "." in host or ":" in host), "")
+    return next(filter(None, (parse_reference(name).host for name in names)), "")
 
 
 def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProbe:
     arguments = ["sh", "-s", "--", registry]
     if host:
-        outcome = host.run(arguments, stdin=SCRIPT, timeout=_SECONDS)
+        completed = host.run(arguments, stdin=SCRIPT, timeout=_SECONDS)
     else:
-        outcome = run(arguments, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
-    probe = parse_probe(outcome.stdout)
+        completed = run(arguments, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
+    probe = parse_probe(completed.stdout)
     if probe is None:
         name = host.destination if host else "this machine"
-        reason = f": {outcome.tail}" if outcome.tail else ""
+        reason = f": {completed.tail}" if completed.tail else ""
         hint = "a machine with Linux and a POSIX shell is needed; `--on user@vm` names one"
         raise Negative(f"{name} does not answer as Linux does{reason}", hint=hint)
     return probe
@@ -138,12 +138,14 @@ def run_step(step: SetupStep, host: SshHost | None, sudo: str, context: Context)
         raise Negative("this user is not root, and sudo asks for a password", hint=hint)
     arguments = ["sh", "-s"] if sudo == "root" else ["sudo", "-n", "sh", "-s"]
     text = "\n".join(("exec 1>&2", "set -e", "export DEBIAN_FRONTEND=noninteractive", *step.lines))
-    outcome = _streamed(arguments, f"{text}\n", host, context)
-    if host and is_ssh_failure(outcome):
-        raise connection_failure(host.destination, outcome)
-    if outcome.returncode != 0:
+    completed = _streamed(arguments, f"{text}\n", host, context)
+    if host and is_ssh_failure(completed):
+        raise connection_failure(host.destination, completed)
+    if completed.returncode != 0:
         hint = "mend that, then repeat the command: it goes on here"
-        raise Negative(f"{step.name}: ended with {outcome.returncode}:\n{outcome.tail}", hint=hint)
+        raise Negative(
+            f"{step.name}: ended with {completed.returncode}:\n{completed.tail}", hint=hint
+        )
 
 
 def _streamed(

@@ -52,9 +52,9 @@ def _only_one(name: str, context: Context) -> AbstractContextManager[None]:
 def _add(name: str, text: str, engine: Engine, context: Context) -> StoredData:
     source = parse_source(text)
     if source.kind == "path":
-        path = Path(source.place)
+        path = Path(source.location)
         if not path.exists():
-            raise BadInput(f"there is no folder or file {source.place}")
+            raise BadInput(f"there is no folder or file {source.location}")
         data = store(name, str(path.resolve()), path, engine)
     else:
         data = _fetched_there(source, name, text, engine, context) or _fetched_here(

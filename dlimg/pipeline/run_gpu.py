@@ -1,4 +1,4 @@
-"""The decision about GPUs: what the user wants, the machine has and the engine gives."""
+"""The decision about a run's GPUs, from the options, the machine and the engine."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from dlimg.run.model import NO_GPU, GpuAccess, RunRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuDecision:
-    """The GPU access of a run, the GPUs that are known, and what the user should know."""
+    """The GPU access of a run, the machine with its detected GPUs, and notes for the user."""
 
     access: GpuAccess
     machine: LocalMachine | None = None

@@ -1,4 +1,4 @@
-"""The image of a run: by framework and version, by tag, by cell, or by what `pick` says."""
+"""The image of a run: named by framework, version, tag or cell, or picked for the machine."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dlimg.compat.pick import PickMatch, PickRequest, PickResult
-from dlimg.context import Context
+from dlimg.context import Context, no_log
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Negative, nearest
 from dlimg.image_files import shipped_root
@@ -34,11 +34,12 @@ _READ_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageWish:
-    """The criteria of an image: the user's words, the GPU, and the folder's imports.
+class ImageRequest:
+    """The criteria for the image of a run.
 
-    `gpu` is true for a container with GPUs, `machine` the GPUs that are known, or None.
-    `architecture` is the engine's in OCI's words.
+    `env` is the value of `--env`. `gpu` says that the container gets GPUs; `machine` has those that
+    were detected, or is None. `architecture` is the engine's, by OCI's name. The code in `folder`
+    decides the framework if `env` is empty.
     """
 
     env: str
@@ -49,25 +50,25 @@ class ImageWish:
     folder: Path
 
 
-def choose_image(wish: ImageWish, matrix: str, context: Context) -> ImageChoice:
-    """Return the image for a run. Raises BadInput or Negative with what there is instead."""
-    if any(character in wish.env for character in ":/@"):
-        return ImageChoice(names=(wish.env,), reason="as named", is_cuda=wish.gpu)
+def choose_image(request: ImageRequest, matrix: str, context: Context) -> ImageChoice:
+    """Return the image for a run. Raises BadInput or Negative with the images there are instead."""
+    if any(character in request.env for character in ":/@"):
+        return ImageChoice(names=(request.env,), reason="as named", is_cuda=request.gpu)
     pick_context = _pick_context(matrix, context)
-    exact = _cell_named(wish.env, pick_context) if wish.env else None
+    exact = _cell_named(request.env, pick_context) if request.env else None
     if exact is not None:
         return _choice([exact], pick_context, f"{exact.id}, as named")
-    family, version = _family_and_version(wish.env, pick_context)
-    family, why = (family, "as named") if family else _imported_family(wish.folder, pick_context)
-    cells = _cells(family, version, wish, pick_context)
-    picked = _pick(cells, family, wish, pick_context, context)
-    if not picked.matches and wish.mode != "command":
-        plain = replace(wish, mode="command")
+    family, version = _family_and_version(request.env, pick_context)
+    family, why = (family, "as named") if family else _imported_family(request.folder, pick_context)
+    cells = _cells(family, version, request, pick_context)
+    picked = _pick(cells, family, request, pick_context, context)
+    if not picked.matches and request.mode != "command":
+        plain = replace(request, mode="command")
         cells = _cells(family, version, plain, pick_context)
         for match in _pick(cells, family, plain, pick_context, context).matches[:1]:
-            raise _no_workspace(match.cell, wish)
+            raise _no_workspace(match.cell, request)
     if not picked.matches:
-        raise _no_image(picked, family, wish, pick_context)
+        raise _no_image(picked, family, request, pick_context)
     matches = _of_first_family(picked.matches)
     return _choice([match.cell for match in matches], pick_context, why)
 
@@ -99,17 +100,17 @@ def _family_and_version(env: str, pick_context: PickContext) -> tuple[str, str]:
     if not env:
         return "", ""
     match = _ENV.fullmatch(env)
-    known = {*pick_context.families, *pick_context.facts.framework_names}
-    word, version = (match["family"], match["version"] or "") if match else (env, "")
-    family = family_of(word.lower(), pick_context)
+    names = {*pick_context.families, *pick_context.facts.framework_names}
+    name, version = (match["family"], match["version"] or "") if match else (env, "")
+    family = family_of(name.lower(), pick_context)
     if family not in pick_context.families:
-        hint = f"{nearest(word, known)} (a cell of `dlimg list` or NAME:TAG will do, too)"
-        raise BadInput(f"no framework is called {word!r}", where="--env", hint=hint)
+        hint = f"{nearest(name, names)} (a cell of `dlimg list` or NAME:TAG will do, too)"
+        raise BadInput(f"no framework is called {name!r}", where="--env", hint=hint)
     return family, version
 
 
 def _cells(
-    family: str, version: str, wish: ImageWish, pick_context: PickContext
+    family: str, version: str, request: ImageRequest, pick_context: PickContext
 ) -> tuple[Cell, ...]:
     """Return the cells of the family, version and flavour. Raises BadInput with the nearest."""
     cells = [cell for cell in pick_context.catalog.cells if family in ("", cell.family)]
@@ -122,14 +123,14 @@ def _cells(
             others = ", ".join(sorted(versions, key=numbers, reverse=True))
             hint = f"the nearest is --env {family}-{close}; it has {others}"
             raise BadInput(message, where="--env", hint=hint)
-    flavour = Flavour.RUNTIME if wish.mode == "command" else Flavour.WORKSPACE
+    flavour = Flavour.RUNTIME if request.mode == "command" else Flavour.WORKSPACE
     of_flavour = [cell for cell in cells if cell.flavour is flavour]
     if not of_flavour and flavour is Flavour.WORKSPACE:
         names = sorted({c.family for c in pick_context.catalog.cells if c.flavour is flavour})
-        message = f"--mode {wish.mode} needs the flavour workspace, which {family} lacks here"
+        message = f"--mode {request.mode} needs the flavour workspace, which {family} lacks here"
         raise BadInput(message, hint=f"with it: {', '.join(names) or 'no family'}")
     cells = of_flavour or cells
-    return tuple(cell for cell in cells if cell.is_cuda or not wish.gpu)
+    return tuple(cell for cell in cells if cell.is_cuda or not request.gpu)
 
 
 def is_version(version: str, wanted: str) -> bool:
@@ -138,20 +139,20 @@ def is_version(version: str, wanted: str) -> bool:
 
 
 def nearest_version(wanted: str, versions: Iterable[str]) -> str:
-    """Return the version of the same major with the least difference, or else of the nearest."""
+    """Return the nearest version of the same major, or else the newest of the nearest major."""
     ordered = sorted(versions, key=numbers, reverse=True)
 
     def difference(version: str) -> list[int]:
         pairs = list(zip_longest(numbers(wanted), numbers(version), fillvalue=0))
         major = abs(pairs[0][0] - pairs[0][1])
-        # Of another major the newest is meant: its minors do not compare.
+        # In another major, minors do not compare, and the newest version is first.
         return [major, *(abs(first - second) for first, second in pairs if not major)]
 
     return min(ordered, key=difference)
 
 
 def _imported_family(folder: Path, pick_context: PickContext) -> tuple[str, str]:
-    """Return the family of the framework that the folder's code imports, and that as reason."""
+    """Return the family of the framework that the folder's code imports, and the reason."""
     for path in _sources(folder):
         try:
             text = path.read_text(encoding="utf-8", errors="replace")[:_READ_BYTES]
@@ -173,45 +174,41 @@ def _sources(folder: Path) -> Iterator[Path]:
 def _pick(
     cells: Sequence[Cell],
     family: str,
-    wish: ImageWish,
+    request: ImageRequest,
     pick_context: PickContext,
     context: Context,
 ) -> PickResult:
     architectures = {oci: arch for arch, oci in OCI_ARCHITECTURES.items()}
-    arch = architectures.get(wish.architecture, "")
-    request = PickRequest(family=family, arch=arch, without_gpu=not wish.gpu)
-    if wish.gpu and wish.machine and wish.machine.gpus:
-        quiet = replace(context, log=_ignore)
+    arch = architectures.get(request.architecture, "")
+    pick_request = PickRequest(family=family, arch=arch, without_gpu=not request.gpu)
+    if request.gpu and request.machine and request.machine.gpus:
+        quiet = replace(context, log=no_log)
         facts, today = pick_context.facts, pick_context.today
-        request = request_on_machine(request, wish.machine, facts, today, quiet)
+        pick_request = request_on_machine(pick_request, request.machine, facts, today, quiet)
     catalog = replace(pick_context.catalog, cells=cells)
-    picked, _ = pick_images(request, replace(pick_context, catalog=catalog))
+    picked, _ = pick_images(pick_request, replace(pick_context, catalog=catalog))
     return picked
 
 
-def _ignore(_text: str) -> None:
-    """Drop the log of a pick: the run logs its choice itself."""
-
-
 def _no_image(
-    picked: PickResult, family: str, wish: ImageWish, pick_context: PickContext
+    picked: PickResult, family: str, request: ImageRequest, pick_context: PickContext
 ) -> Negative:
-    """Return why no image runs here, with the versions that are there for such a machine."""
+    """Return the error that no image runs here, with the versions for such a machine."""
     reasons = dict.fromkeys(rejection.reason.message for rejection in picked.rejections[:3])
     cells = [c for c in pick_context.catalog.cells if family in ("", c.family)]
-    versions = {cell.version for cell in cells if cell.is_cuda is wish.gpu}
-    kind = "a GPU" if wish.gpu else "the CPU"
+    versions = {cell.version for cell in cells if cell.is_cuda is request.gpu}
+    kind = "a GPU" if request.gpu else "the CPU"
     others = ", ".join(sorted(versions, key=numbers, reverse=True)) or "none"
-    message = f"no image of {wish.env or 'this matrix'} runs on {kind} here"
+    message = f"no image of {request.env or 'this matrix'} runs on {kind} here"
     return Negative(
         f"{message}: {'; '.join(reasons)}" if reasons else message,
         hint=f"versions for {kind}: {others}; `dlimg pick --here` says what runs, and why not",
     )
 
 
-def _no_workspace(cell: Cell, wish: ImageWish) -> Negative:
+def _no_workspace(cell: Cell, request: ImageRequest) -> Negative:
     """Return why a mode is refused on a machine where another flavour of the cell runs."""
-    message = f"--mode {wish.mode} needs the flavour workspace, of which no image runs here"
+    message = f"--mode {request.mode} needs the flavour workspace, of which no image runs here"
     hint = (
         f"{cell.id} runs here, without --mode; a matrix of your own may have its workspace: "
         "`dlimg init`, and `flavour` in docs/matrix.md"
@@ -220,7 +217,7 @@ def _no_workspace(cell: Cell, wish: ImageWish) -> Negative:
 
 
 def _of_first_family(matches: Sequence[PickMatch]) -> list[PickMatch]:
-    """Return the matches of the best one's family: another framework would not do instead."""
+    """Return the matches in the family of the best one, as no other framework replaces it."""
     return [match for match in matches if match.cell.family == matches[0].cell.family]
 
 

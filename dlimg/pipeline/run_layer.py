@@ -5,7 +5,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,7 +62,7 @@ class LayerBase:
 def layered_image(
     layer: ProjectLayer, image: str, folder: Path, engine: Engine, context: Context
 ) -> str:
-    """Return the name of the image with the layer, after locking and building what is new."""
+    """Return the name of the image with the layer, locked and built first if that is needed."""
     base = _base(image, engine)
     locked = _locked(layer, base, folder, engine, context) if layer.packages else ()
     dockerfile = layer_dockerfile(layer, base, locked)
@@ -100,7 +100,7 @@ def _base(image: str, engine: Engine) -> LayerBase:
 def _locked(
     layer: ProjectLayer, base: LayerBase, folder: Path, engine: Engine, context: Context
 ) -> tuple[LockedPackage, ...]:
-    """Return the packages of the lock, after locking if it is not for these requirements."""
+    """Return the packages of the lock, made anew if it is for other requirements."""
     path = folder / LOCK
     document = read_lock_file(path)
     entry = document.get(base.kind)
@@ -108,11 +108,8 @@ def _locked(
         return tuple(LockedPackage(**package) for package in entry["locked"])
     context.log(f"locking {', '.join(layer.packages)} for {base.kind}")
     locked = _resolve(layer, base, engine, context)
-    fresh = [
-        {"name": package.name, "version": package.version, "sha256": package.sha256}
-        for package in locked
-    ]
-    document = {**document, base.kind: {"packages": list(layer.packages), "locked": fresh}}
+    rows = [asdict(package) for package in locked]
+    document = {**document, base.kind: {"packages": list(layer.packages), "locked": rows}}
     text = json.dumps({"schema": _FORMAT, "images": document}, indent=2, sort_keys=True)
     atomic_write(path, f"{text}\n")
     return locked
@@ -138,7 +135,7 @@ def read_lock_file(path: Path) -> Mapping[str, Any]:
 def _resolve(
     layer: ProjectLayer, base: LayerBase, engine: Engine, context: Context
 ) -> tuple[LockedPackage, ...]:
-    """Return the packages that the image's own pip would install: the image's are there already."""
+    """Return the packages that the image's pip would install beside those of the image."""
     dockerfile = resolve_dockerfile(layer, base)
     # To standard output, because the engine may be on another machine.
     archive = _build(dockerfile, ["--output", "type=tar,dest=-"], engine, context)
@@ -208,9 +205,10 @@ def _lines(values: Sequence[object]) -> str:
 
 
 def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Context) -> str:
-    """Build a Dockerfile without a context; return its output as text.
+    """Build a Dockerfile without a build context; return its standard output as text.
 
-    Another machine builds with its own settings. Raises Negative with the end of the log.
+    An engine on another machine uses that machine's settings. Raises Negative with the end of the
+    log.
     """
     check_buildx(engine)
     with secrets_from(context) as secrets:
@@ -218,11 +216,11 @@ def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Cont
         arguments = ("buildx", "build", "--progress", "plain", "--provenance=false")
         argv = engine.docker_argv(*arguments, *output, *options, "-")
         environment = {**engine.environment, **secrets.arguments}
-        outcome = run(argv, env=environment, stdin=dockerfile, timeout=_SECONDS)
-    if outcome.returncode != 0:
+        completed = run(argv, env=environment, stdin=dockerfile, timeout=_SECONDS)
+    if completed.returncode != 0:
         hint = "check `packages`, `apt` and `setup` in dlimg.yaml"
-        raise Negative(f"the project's layer is not built:\n{outcome.tail}", hint=hint)
-    return outcome.stdout
+        raise Negative(f"the project's layer is not built:\n{completed.tail}", hint=hint)
+    return completed.stdout
 
 
 def _secret_options(secrets: Secrets) -> list[str]:

@@ -1,4 +1,4 @@
-"""The image of a run in the engine: there already, pulled, or with a project's layer on top."""
+"""The image of a run in the engine: found there, pulled, or built with a project's layer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.pipeline.run_layer import layered_image
 from dlimg.pipeline.run_pull import pull
 from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.registry.reference import parse_reference
 from dlimg.render.bake import KEY_LABEL
 from dlimg.run.model import ImageChoice, RunRequest
 
@@ -27,16 +28,16 @@ class LocatedImage:
 
 
 def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> LocatedImage:
-    """Return the image from the engine or its registry. Raises Negative with what to do."""
+    """Return the image from the engine, or pull it. Raises Negative with a remedy."""
     if not choice.names:
         command = f"dlimg lock {choice.cell} && dlimg build {choice.cell}"
         raise Negative(f"{choice.cell} is not locked", hint=f"`{command}` makes it")
-    first, *others = choice.names
+    first, *other_names = choice.names
     located = _in_engine(first, engine)
     if located:
         return located
     failure: DlimgError = _no_image(choice)
-    if _has_host(first) or not choice.cell:
+    if parse_reference(first).host or not choice.cell:
         try:
             reason = pull(first, engine, context)
         except NetworkFailure as error:
@@ -44,9 +45,9 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
         located = _in_engine(first, engine)
         if located:
             return located
-        if others:
+        if other_names:
             context.log(f"{first} cannot be pulled: {reason}")
-    present = (_in_engine(name, engine) for name in others)
+    present = (_in_engine(name, engine) for name in other_names)
     located = next(filter(None, present), None)
     if located:
         return located
@@ -67,11 +68,6 @@ def _no_image(choice: ImageChoice) -> Negative:
         return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
     hint = f"`dlimg build {choice.cell}` builds it; {REGISTRY} or {FILE} names a registry with it"
     return Negative(f"the engine has no image of {choice.cell}", hint=hint)
-
-
-def _has_host(name: str) -> bool:
-    first, slash, _ = name.partition("/")
-    return bool(slash) and ("." in first or ":" in first or first == "localhost")
 
 
 def _in_engine(name: str, engine: Engine) -> LocatedImage | None:

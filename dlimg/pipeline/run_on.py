@@ -21,11 +21,13 @@ from dlimg.host.ignore import (
     first_ignored,
     list_folder,
 )
+from dlimg.host.ports import is_free
 from dlimg.host.ssh import SshHost
-from dlimg.model import DetectedGpu, LocalMachine
+from dlimg.model import LocalMachine
 from dlimg.run.find import BASE_LABEL
 from dlimg.run.gpu_queue import FOLDER as LOCK_FOLDER
 from dlimg.run.gpu_queue import lock_files
+from dlimg.run.machine_probe import parse_gpus
 from dlimg.run.model import (
     CODE,
     OUTPUT,
@@ -43,6 +45,7 @@ from dlimg.run.modes import (
     addresses,
     has_jupyter,
     has_ssh,
+    same_port,
 )
 from dlimg.run.names import parse_run
 from dlimg.run.record import read_records
@@ -87,7 +90,7 @@ echo "$folder"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFacts:
-    """A machine as a run sees it: ids of the user, home, GPUs."""
+    """Facts about a machine for a run: the user's ids, the home, the GPUs."""
 
     user: str
     home: str
@@ -96,8 +99,8 @@ class MachineFacts:
 
 def read_machine(host: SshHost) -> MachineFacts:
     """Return the facts about a machine. Raises Negative for one without a POSIX shell."""
-    outcome = host.script(_FACTS)
-    facts = parse_machine(outcome.stdout)
+    completed = host.script(_FACTS)
+    facts = parse_machine(completed.stdout)
     if facts is None:
         hint = "runs need Linux there, with an engine"
         raise Negative(f"{host.destination} has no shell that dlimg knows", hint=hint)
@@ -105,29 +108,25 @@ def read_machine(host: SshHost) -> MachineFacts:
 
 
 def parse_machine(text: str) -> MachineFacts | None:
-    """Return the facts in the script's output; a banner of the login shell is no fact."""
+    """Return the facts in the script's output, which a banner of the shell may precede."""
     values: dict[str, str] = {}
-    gpus: list[tuple[str, ...]] = []
+    gpu_lines: list[str] = []
     for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        if word == "gpu":
-            gpus.append(tuple(part.strip() for part in rest.split(",", 2)))
+        key, _, value = line.partition(" ")
+        if key == "gpu":
+            gpu_lines.append(value)
         else:
-            values[word] = rest
+            values[key] = value
     if not re.fullmatch(r"\d+:\d+", values.get("user", "")) or not values.get("home"):
         return None
-    good = [row for row in gpus if len(row) == 3 and re.fullmatch(r"\d+\.\d+", row[0])]
-    machine = LocalMachine(
-        gpus=tuple(DetectedGpu(name=name, capability=capability) for capability, _, name in good),
-        driver=good[0][1] if good else "",
-        arch=values.get("arch", ""),
-    )
+    gpus, driver, _ = parse_gpus(gpu_lines)
+    machine = LocalMachine(gpus=gpus, driver=driver, arch=values.get("arch", ""))
     return MachineFacts(user=values["user"], home=values["home"], machine=machine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemotePlace:
-    """The place of a run on another machine: where its files are, and who it runs as."""
+class RemoteMachine:
+    """Another machine for a run: its connection and facts, and the ports to open on this one."""
 
     host: SshHost
     facts: MachineFacts
@@ -135,28 +134,28 @@ class RemotePlace:
     ports: list[PortMapping] = field(default_factory=list)
 
     @property
-    def machine(self) -> LocalMachine:
+    def detected(self) -> LocalMachine:
         return self.facts.machine
 
     def last_number(self, name: str) -> int:
-        """Return the highest number of a run of this name there, whoever started it."""
+        """Return the highest number of a run of this name there, by any user of dlimg."""
         label = f'{{{{.Label "{RUN_LABEL}"}}}}'
         arguments = [*self.host.docker, "ps", "--all", "--filter", f"label={RUN_LABEL}"]
-        outcome = self.host.run([*arguments, "--format", label])
-        runs = map(parse_run, outcome.stdout.splitlines())
+        completed = self.host.run([*arguments, "--format", label])
+        runs = map(parse_run, completed.stdout.splitlines())
         return max((run.number for run in runs if run and run.name == name), default=0)
 
     def locks(self, names: Iterable[str]) -> str:
         """Return the folder of locks on GPUs there."""
         files = lock_files(names)
-        outcome = self.host.script(_LOCK_FOLDER, LOCK_FOLDER.as_posix(), *files)
-        return outcome.stdout.strip()
+        completed = self.host.script(_LOCK_FOLDER, LOCK_FOLDER.as_posix(), *files)
+        return completed.stdout.strip()
 
     def user(self, engine: Engine) -> str:
         return "0:0" if is_rootless(engine) else self.facts.user
 
     def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec:
-        """Send code and data, and return the specification with the folders there."""
+        """Send code and data; return the specification with the folders of that machine."""
         self._refuse_taken_ports(spec.ports)
         base = remote_base(record.folder)
         mounts = tuple(self._mount(mount, record, base) for mount in spec.mounts)
@@ -178,7 +177,7 @@ class RemotePlace:
         return self._data(mount, base)
 
     def _data(self, mount: Mount, base: str) -> Mount:
-        output = output_there(mount.source, self.host.address, self.context)
+        output = output_on(self.host.address, mount.source, self.context)
         if output:
             return self._at(mount, output)
         name = PurePosixPath(mount.target).name
@@ -199,17 +198,8 @@ class RemotePlace:
                 raise BadInput(f"port {port.host} is taken on this machine", hint=hint)
 
 
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 def remote_base(folder: str) -> str:
-    """Return the folder there of a folder here, relative to the home, with plain letters."""
+    """Return the other machine's folder for a local one: below the home, in plain letters."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(folder).name.lower()).strip("-")
     return f"{FOLDER}/{name[:30] or 'run'}-{_short(f'{socket.gethostname()}:{folder}')}"
 
@@ -218,8 +208,8 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def output_there(source: str, address: str, context: Context) -> str:
-    """Return where the output of an earlier run on this machine lies there; empty for none."""
+def output_on(address: str, source: str, context: Context) -> str:
+    """Return the folder on a machine of the earlier run whose local output this is, or nothing."""
     for record in read_records(context):
         if record.host == address and record.output == source:
             return f"{record.base}/output/{record.run.number}"
@@ -227,7 +217,7 @@ def output_there(source: str, address: str, context: Context) -> str:
 
 
 def send_code(host: SshHost, folder: Path, context: Context) -> None:
-    """Send what changed in a folder of code; say first how much it is, and what is left out."""
+    """Send changed files of a folder of code; log their size and the ignored files first."""
     listing = _code_files(folder)
     names = ", ".join(first_ignored(listing, _MOST_NAMES))
     if names:
@@ -240,7 +230,7 @@ def _code_files(folder: Path) -> Listing:
 
 
 def send_data(host: SshHost, source: Path, path: str, name: str, context: Context) -> None:
-    """Send what changed in a folder or file of data."""
+    """Send changed files of a folder of data, or a file."""
     if source.is_dir():
         listing = list_folder(source)
     else:
@@ -252,7 +242,7 @@ def send_data(host: SshHost, source: Path, path: str, name: str, context: Contex
 
 
 def sent_key(host: SshHost, path: str) -> str:
-    """Return the name of the file that remembers what was sent to a folder."""
+    """Return the name of the record of files that were sent to a folder."""
     return f"{_short(host.destination)}-{_short(path)}"
 
 
@@ -271,9 +261,9 @@ def _send(host: SshHost, folder: Path, path: str, listing: Listing, context: Con
 
 
 def bring_back(record: RunRecord, engine: Engine, context: Context) -> None:
-    """Copy the output of a run from its machine, and code that it changed there.
+    """Copy the output of a run and the code that it changed from another machine.
 
-    A newer file here stays as it is.
+    Files that are newer on this machine stay as they are.
     """
     if engine.ssh is None or not record.base:
         return
@@ -283,7 +273,7 @@ def bring_back(record: RunRecord, engine: Engine, context: Context) -> None:
     _fetch(
         output,
         folder,
-        output_to_return(states_here(folder, remote_files), remote_files),
+        output_to_return(local_states(folder, remote_files), remote_files),
         remote_files,
         context,
     )
@@ -299,7 +289,7 @@ def _bring_code_back(host: SshHost, record: RunRecord, context: Context) -> None
     remote = RemoteFolder(host=host, path=path)
     remote_files = {path: state for path, state in remote.list().items() if not rules.ignores(path)}
     key = sent_key(host, path)
-    sent, local_files = read_sent(key, context), states_here(folder, remote_files)
+    sent, local_files = read_sent(key, context), local_states(folder, remote_files)
     _fetch(remote, folder, code_to_return(local_files, remote_files, sent), remote_files, context)
     both = {
         path: state for path, state in remote_files.items() if file_state(folder / path) == state
@@ -307,7 +297,7 @@ def _bring_code_back(host: SshHost, record: RunRecord, context: Context) -> None
     write_sent(key, {**sent, **both}, context)
 
 
-def states_here(folder: Path, paths: Iterable[str]) -> dict[str, FileState]:
+def local_states(folder: Path, paths: Iterable[str]) -> dict[str, FileState]:
     states = {path: file_state(folder / path) for path in paths}
     return {path: state for path, state in states.items() if state}
 
@@ -327,9 +317,9 @@ def _fetch(
 
 
 def remove_there(record: RunRecord, engine: Engine, context: Context) -> None:
-    """Remove the output folder of a run from its machine, once it is here.
+    """Remove the output folder of a run from another machine, and its ssh configuration.
 
-    A run that was begun there keeps its own folder.
+    A run that was started on that machine keeps its own folder.
     """
     if engine.ssh and PurePosixPath(record.base).parent.name == FOLDER:
         remove_block(record.run, context)
@@ -344,9 +334,10 @@ def reach(
     engine: Engine,
     context: Context,
 ) -> tuple[str, ...]:
-    """Return where a run is reached from here, after opening tunnels to another machine.
+    """Return the addresses of a run's servers, after opening tunnels to another machine.
 
-    They close with this process. Without a value in `hidden` the container's own token is asked.
+    Tunnels close when this process ends. Jupyter's token is read from the container if `hidden`
+    lacks it.
     """
     if not status.ports:
         return ()
@@ -355,7 +346,7 @@ def reach(
         hidden = values_in(record.container, [TOKEN], engine)
     ports = status.ports
     if engine.ssh is not None:
-        ports = open_tunnels(engine.ssh, wanted or _same_ports(status.ports), status.ports)
+        ports = open_tunnels(engine.ssh, wanted or list(map(same_port, ports)), ports)
     servers = {JUPYTER_PORT} if has_jupyter(record.mode) else set()
     servers |= {SSH_PORT} if has_ssh(record.mode) else set()
     others = [
@@ -374,7 +365,7 @@ def reach(
 
 
 def ssh_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:
-    """Return the line that leads into a run with an ssh server on another machine."""
+    """Return the command that logs in to a run with an ssh server on another machine."""
     port = status.ports.get(SSH_PORT)
     if engine.ssh is None or port is None or not has_ssh(status.record.mode):
         return ()
@@ -383,15 +374,10 @@ def ssh_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str,
 
 
 def detached_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:
-    """Return how a run in the background of another machine is reached."""
+    """Return how to reach a run in the background of another machine."""
     has_others = any(port != SSH_PORT for port in status.ports)
     hint = f"`dlimg attach {status.record.run}` opens its ports on this machine"
     return (*ssh_lines(status, engine, context), *([hint] if has_others else []))
-
-
-def _same_ports(ports: Iterable[int]) -> list[PortMapping]:
-    """Return the wish for the container's own port numbers here, where they are free."""
-    return [PortMapping(container=port, host=port if is_free(port) else 0) for port in ports]
 
 
 def _user_of(record: RunRecord, engine: Engine) -> str:
@@ -406,26 +392,26 @@ def _user_of(record: RunRecord, engine: Engine) -> str:
 
 @contextlib.contextmanager
 def send_changes(
-    record: RunRecord, engine: Engine, context: Context, *, wanted: bool
+    record: RunRecord, engine: Engine, context: Context, *, is_wanted: bool
 ) -> Iterator[None]:
-    """Keep sending what changes in the code, if that is wanted, until the block ends."""
-    if not (wanted and engine.ssh):
+    """Keep sending changed files of the code, if that is wanted, until the block ends."""
+    if not (is_wanted and engine.ssh):
         yield
         return
-    ended = threading.Event()
-    arguments = (engine.ssh, Path(record.folder), context, ended)
+    has_ended = threading.Event()
+    arguments = (engine.ssh, Path(record.folder), context, has_ended)
     sender = threading.Thread(target=_send_until, args=arguments, daemon=True)
     sender.start()
     try:
         yield
     finally:
-        ended.set()
+        has_ended.set()
         sender.join(_SYNC_SECONDS)
 
 
-def _send_until(host: SshHost, folder: Path, context: Context, ended: threading.Event) -> None:
+def _send_until(host: SshHost, folder: Path, context: Context, has_ended: threading.Event) -> None:
     before = _code_files(folder).files
-    while not ended.wait(_SYNC_SECONDS):
+    while not has_ended.wait(_SYNC_SECONDS):
         now = _code_files(folder).files
         if now == before:
             continue

@@ -1,4 +1,4 @@
-"""From a request to a run that is written for another tool: no engine is asked, nothing starts."""
+"""From a request to a run that is written for another tool; no engine is needed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,27 +10,32 @@ from dlimg.context import Context
 from dlimg.errors import BadInput, Problem
 from dlimg.model import DEFAULT_USER, OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.pick import detect_machine
-from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_image import ImageRequest, choose_image
 from dlimg.pipeline.run_project import with_files
-from dlimg.pipeline.run_start import OUTPUT_FOLDER, check_request, default_command, run_name
+from dlimg.pipeline.run_start import (
+    OUTPUT_FOLDER,
+    check_request,
+    data_path,
+    default_command,
+    run_mounts,
+    run_name,
+)
 from dlimg.pipeline.user_config import FILE, REGISTRY
+from dlimg.registry.reference import parse_reference
 from dlimg.run.model import (
-    CODE,
     NO_GPU,
-    OUTPUT,
     DataRequest,
     GpuAccess,
     ImageChoice,
     Mount,
     PortMapping,
+    RunData,
     RunName,
     RunRequest,
     RunSpec,
 )
 from dlimg.run.modes import JUPYTER_PORT, PUBLIC_KEY, SSH_PORT, has_jupyter, has_ssh, public_keys
-from dlimg.run.names import data_targets, output_of
 from dlimg.run.project_file import FILE as PROJECT_FILE
-from dlimg.run.record import find_record
 from dlimg.run.secrets import visible_secrets
 from dlimg.run_formats.model import Format, PrintedRun
 from dlimg.run_formats.write import write_run
@@ -45,14 +50,14 @@ def print_run(request: RunRequest, format_: Format, matrix: str, context: Contex
     """Return the run in a format; log what the user should know. Raises BadInput and Negative."""
     request = with_files(request)
     check_request(request)
-    _refuse_ours(request, format_)
+    _refuse_own_options(request, format_)
     mounts = _mounts(request, context)
     _refuse_files(mounts, format_)
     for warning in visible_secrets(request.command, request.variables, context.environment):
         context.log(f"warning: {warning}")
     machine = detect_machine()
     gpu = _gpu(request, machine)
-    wish = ImageWish(
+    image_request = ImageRequest(
         env=request.env,
         mode=request.mode,
         gpu=bool(gpu),
@@ -60,7 +65,7 @@ def print_run(request: RunRequest, format_: Format, matrix: str, context: Contex
         architecture=OCI_ARCHITECTURES.get(machine.arch, "amd64") if format_ in _HERE else "amd64",
         folder=request.folder,
     )
-    choice = choose_image(wish, matrix, context)
+    choice = choose_image(image_request, matrix, context)
     if not choice.names:
         raise BadInput(f"{choice.cell} is not locked", hint=f"`dlimg lock {choice.cell}`")
     for note in _notes(choice, format_):
@@ -76,11 +81,11 @@ def print_run(request: RunRequest, format_: Format, matrix: str, context: Contex
     return write_run(run, format_)
 
 
-def _refuse_ours(request: RunRequest, format_: Format) -> None:
-    """Raise BadInput for what only runs of dlimg have."""
-    given = {"--queue": request.queue, "--detach": request.detach}
-    for option, is_given in given.items():
-        if is_given:
+def _refuse_own_options(request: RunRequest, format_: Format) -> None:
+    """Raise BadInput for options and keys that only dlimg's own runs have."""
+    options = {"--queue": request.queue, "--detach": request.detach}
+    for option, is_set in options.items():
+        if is_set:
             hint = "the other tool has its own way; leave it out"
             raise BadInput(f"{option} does not go with --print {format_}", hint=hint)
     if request.layer:
@@ -90,7 +95,7 @@ def _refuse_ours(request: RunRequest, format_: Format) -> None:
 
 
 def _gpu(request: RunRequest, machine: LocalMachine) -> GpuAccess:
-    """Return the access in the tool's own way, or by the name of a device that the user gives."""
+    """Return access to all GPUs in the tool's way, or to the device that the user names."""
     if request.device:
         return GpuAccess(kind="cdi", devices=(request.device,))
     if request.gpu == "gpu" or (request.gpu == "auto" and machine.gpus):
@@ -100,9 +105,7 @@ def _gpu(request: RunRequest, machine: LocalMachine) -> GpuAccess:
 
 def _notes(choice: ImageChoice, format_: Format) -> Iterator[str]:
     yield f"{choice.names[0]} ({choice.reason})"
-    first, slash, _ = choice.names[0].partition("/")
-    has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    if not has_host and format_ not in _HERE and choice.cell:
+    if choice.cell and format_ not in _HERE and not parse_reference(choice.names[0]).host:
         problem = Problem(
             message="this image is in no registry, and the other machine cannot pull it",
             hint=f"{REGISTRY} or {FILE} names a registry with it",
@@ -113,17 +116,11 @@ def _notes(choice: ImageChoice, format_: Format) -> Iterator[str]:
 def _mounts(request: RunRequest, context: Context) -> list[Mount]:
     folder = request.folder.resolve()
     output = Path(request.output).resolve() if request.output else folder / OUTPUT_FOLDER
-    mounts = [
-        Mount(kind="bind", source=str(folder), target=CODE),
-        Mount(kind="bind", source=str(output), target=OUTPUT),
-    ]
-    for entry in request.data:
-        mounts += _data_mounts(entry, context)
-    return mounts
+    return list(run_mounts(folder, output, [_data(entry, context) for entry in request.data]))
 
 
 def _refuse_files(mounts: Sequence[Mount], format_: Format) -> None:
-    """Raise BadInput for a file as data of a tool that copies or claims folders."""
+    """Raise BadInput for a file as data, where the tool can only copy folders."""
     for mount in mounts:
         if format_ not in _HERE and Path(mount.source).is_file():
             message = f"{mount.source} is a file, and --print {format_} takes folders"
@@ -131,7 +128,7 @@ def _refuse_files(mounts: Sequence[Mount], format_: Format) -> None:
 
 
 def _user(format_: Format) -> str:
-    """Return the caller's ids; for another machine never root's, but those of images' user."""
+    """Return the caller's ids, or for another machine those of the images' user instead of root."""
     if not hasattr(os, "getuid"):
         return "" if format_ in _HERE else DEFAULT_USER.numbers
     if os.getuid() == 0 and format_ not in _HERE:
@@ -155,7 +152,7 @@ def _spec(request: RunRequest, image: str, gpu: GpuAccess, user: str, context: C
 
 
 def _mode_ports(request: RunRequest) -> Iterator[PortMapping]:
-    """Yield the ports of the mode, each at the same number there."""
+    """Yield the ports of the mode, with the same numbers on the other machine."""
     if has_jupyter(request.mode):
         yield PortMapping(container=JUPYTER_PORT, host=JUPYTER_PORT)
     if has_ssh(request.mode):
@@ -166,16 +163,14 @@ def _mode_variables(request: RunRequest, context: Context) -> dict[str, str]:
     """Return the variables of the mode. Jupyter makes its token at its start and logs it."""
     if not has_ssh(request.mode):
         return {}
-    given = PUBLIC_KEY in request.variables or PUBLIC_KEY in request.secrets
-    key = {} if given else {PUBLIC_KEY: public_keys(context)}
+    has_key = PUBLIC_KEY in request.variables or PUBLIC_KEY in request.secrets
+    key = {} if has_key else {PUBLIC_KEY: public_keys(context)}
     return {"SSH_PORT": str(SSH_PORT), **key}
 
 
-def _data_mounts(request: DataRequest, context: Context) -> Sequence[Mount]:
-    run = output_of(request.source)
-    path = Path(find_record(str(run), context).output) if run else Path(request.source)
+def _data(request: DataRequest, context: Context) -> RunData:
+    path = data_path(request, context)
     if not path.exists():
         hint = "name a folder, a file or RUN/output; stored data is in this machine's engine alone"
         raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
-    mount = Mount(kind="bind", source=str(path.resolve()), target="", read_only=True)
-    return [replace(mount, target=target) for target in data_targets(request.name)]
+    return RunData(name=request.name, source=str(path.resolve()))

@@ -1,4 +1,4 @@
-"""Projects of runs: a new folder with `dlimg.yaml`, and reading that file."""
+"""Projects with a `dlimg.yaml`: read its file, and make a new one."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ from dlimg.errors import BadInput, Negative
 from dlimg.host.process import run
 from dlimg.run.model import RunRequest
 from dlimg.run.names import name_from
-from dlimg.run.project_file import FILE, RunProject, parse_project, with_project
+from dlimg.run.project_file import FILE, parse_project, with_project
 
-# The script that a run without a command starts, the first that is there.
+# Scripts that a run without a command starts, the first of them that exists.
 SCRIPTS: Final = ("train.py", "main.py")
 TEMPLATES: Final = ("pytorch", "tensorflow", "jax", "notebook")
 _FILES: Final = Path(__file__).parents[1] / "project_files/new"
@@ -21,15 +21,15 @@ _GIT_SECONDS: Final = 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRunProject:
-    """The wish for a new project: its folder, a template, and a repository to begin with."""
+    """The request for a new project: its folder, a template, and a repository to begin with."""
 
     folder: Path
     template: str
     git_url: str = ""
 
 
-def read_project_file(folder: Path) -> RunProject | None:
-    """Return the project of a folder, or None without one. Raises BadInput."""
+def read_project_file(folder: Path) -> RunRequest | None:
+    """Return the run of a folder's project file, or None without one. Raises BadInput."""
     path = folder / FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -37,17 +37,17 @@ def read_project_file(folder: Path) -> RunProject | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"it cannot be read: {error}", where=FILE) from error
-    return parse_project(text)
+    return parse_project(text, folder)
 
 
 def request_in(request: RunRequest) -> RunRequest:
-    """Return the request with the values of its folder: of its project, or of its files."""
+    """Return the request, completed from its folder's project file and scripts."""
     project = read_project_file(request.folder)
     return with_files(with_project(request, project) if project else request)
 
 
 def with_files(request: RunRequest) -> RunRequest:
-    """Return the request with the folder's script as command, or with Jupyter for notebooks."""
+    """Return the request; without a command, with the folder's script, or Jupyter for notebooks."""
     if request.command or request.mode != "command" or request.terminal:
         return request
     scripts = sorted(path.name for path in request.folder.glob("*.py"))
@@ -60,18 +60,18 @@ def with_files(request: RunRequest) -> RunRequest:
     return replace(request, mode="jupyter") if is_notebook else request
 
 
-def start_run_project(wish: NewRunProject, context: Context) -> tuple[str, ...]:
+def start_run_project(request: NewRunProject, context: Context) -> tuple[str, ...]:
     """Make the folder and return the names of the new files. Raises BadInput or Negative."""
-    if wish.folder.exists() and any(wish.folder.iterdir()):
-        raise BadInput(f"{wish.folder} exists and is not empty", hint="name another folder")
-    if wish.git_url:
-        _clone(wish, context)
-    texts = new_files(name_from(wish.folder.resolve().name), wish.template)
-    if wish.git_url:
+    if request.folder.exists() and any(request.folder.iterdir()):
+        raise BadInput(f"{request.folder} exists and is not empty", hint="name another folder")
+    if request.git_url:
+        _clone(request, context)
+    texts = new_files(name_from(request.folder.resolve().name), request.template)
+    if request.git_url:
         texts = {name: text for name, text in texts.items() if name not in _SAMPLES}
     written = []
     for name, text in texts.items():
-        path = wish.folder / name
+        path = request.folder / name
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -88,8 +88,8 @@ def new_files(name: str, template: str) -> dict[str, str]:
     work = "mode: jupyter" if is_notebook else "command: python train.py"
     project = (_FILES / "dlimg.yaml.txt").read_text(encoding="utf-8")
     values = {"NAME": name, "IMAGE": "jax" if is_notebook else template, "WORK": work}
-    for word, value in values.items():
-        project = project.replace(word, value, 1)
+    for placeholder, value in values.items():
+        project = project.replace(placeholder, value, 1)
     sample = "start.ipynb" if is_notebook else "train.py"
     source = f"{sample}.txt" if is_notebook else f"train_{template}.py.txt"
     return {
@@ -100,14 +100,14 @@ def new_files(name: str, template: str) -> dict[str, str]:
     }
 
 
-def _clone(wish: NewRunProject, context: Context) -> None:
-    if wish.git_url.startswith("-"):
-        raise BadInput(f"{wish.git_url!r} is no address of a repository", where="--from")
-    existed = wish.folder.exists()
+def _clone(request: NewRunProject, context: Context) -> None:
+    if request.git_url.startswith("-"):
+        raise BadInput(f"{request.git_url!r} is no address of a repository", where="--from")
+    existed = request.folder.exists()
     environment = {**context.environment, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    argv = ["git", "clone", "--quiet", "--", wish.git_url, str(wish.folder)]
-    outcome = run(argv, env=environment, timeout=_GIT_SECONDS)
-    if outcome.returncode != 0:
+    argv = ["git", "clone", "--quiet", "--", request.git_url, str(request.folder)]
+    completed = run(argv, env=environment, timeout=_GIT_SECONDS)
+    if completed.returncode != 0:
         if not existed:
-            shutil.rmtree(wish.folder, ignore_errors=True)
-        raise Negative(f"git does not clone {wish.git_url}: {outcome.tail}", where="--from")
+            shutil.rmtree(request.folder, ignore_errors=True)
+        raise Negative(f"git does not clone {request.git_url}: {completed.tail}", where="--from")

@@ -1,4 +1,4 @@
-"""Pulls of images for runs: what is to come and how long it takes, then the progress."""
+"""Pulls of images for runs, with a forecast of size and time, and progress."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,22 +16,21 @@ from dlimg.registry.http import Repository, open_registry
 from dlimg.registry.manifests import Descriptor, parse_descriptors, read_manifest, select_platform
 from dlimg.registry.reference import ImageReference, parse_reference
 from dlimg.run.data_fetch import DownloadProgress
+from dlimg.run.doctor import UNPACKED
 from dlimg.units import bytes_text, seconds_text
 
-# Layers of wheels unpack to about three times their size, those of a system to four.
-UNPACKED: Final = 3.5
 _PROBE_SECONDS: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullForecast:
-    """The bytes of an image's layers, and how many of them come in a second, as just measured."""
+    """The bytes of an image's layers, and the measured bytes per second."""
 
     size: int
     rate: float
 
     def text(self, name: str, free: int | None) -> str:
-        """Return what will be fetched and unpacked, and for how long."""
+        """Return the sizes of the download and of the unpacked image, and the time."""
         seconds = f", about {seconds_text(self.size / self.rate)}" if self.rate else ""
         speed = f" at {bytes_text(int(self.rate))}/s{seconds}" if self.rate else ""
         unpacked = int(self.size * UNPACKED)
@@ -43,14 +42,14 @@ class PullForecast:
 
 
 def pull(name: str, engine: Engine, context: Context) -> str:
-    """Pull an image and log the progress; return why it cannot be, or an empty text.
+    """Pull an image and log the progress; return why that failed, or an empty text.
 
     Raises NetworkFailure if the registry does not answer.
     """
     reference = parse_reference(name)
     forecast = measure(reference, context) if reference.host else None
     if forecast and engine.ssh:
-        forecast = replace(forecast, rate=0.0)  # it was measured here, and there it is another
+        forecast = replace(forecast, rate=0.0)  # the other machine has another one
     if forecast:
         context.log(forecast.text(name, free_bytes(engine)))
     else:
@@ -73,7 +72,7 @@ def pull(name: str, engine: Engine, context: Context) -> str:
 
 
 def measure(reference: ImageReference, context: Context) -> PullForecast | None:
-    """Return the forecast for an image; None where its registry does not answer such questions."""
+    """Return the forecast for an image; None if its registry does not tell the sizes."""
     try:
         with open_registry(reference.host, context) as registry:
             repository = Repository(registry=registry, name=reference.name)
@@ -89,7 +88,7 @@ def measure(reference: ImageReference, context: Context) -> PullForecast | None:
 
 
 def _rate(repository: Repository, layers: tuple[Descriptor, ...]) -> float:
-    """Return how many bytes of the largest layer come in a second."""
+    """Return the bytes per second at which the largest layer begins to come."""
     largest = max(layers, key=lambda layer: layer.size, default=None)
     if largest is None:
         return 0.0
@@ -105,12 +104,12 @@ def _rate(repository: Repository, layers: tuple[Descriptor, ...]) -> float:
 
 @dataclass(kw_only=True)
 class LayerSizes:
-    """The bytes that have come of each layer, as an engine's events say."""
+    """The downloaded bytes of each layer, from the engine's events."""
 
     sizes: dict[str, int] = field(default_factory=dict)
 
     def add(self, event: Mapping[str, Any]) -> int:
-        """Return how many bytes came since the last event of this layer."""
+        """Return the bytes that were downloaded since the last event of this layer."""
         if event.get("status") != "Downloading":
             return 0
         current = int((event.get("progressDetail") or {}).get("current") or 0)

@@ -1,4 +1,4 @@
-"""From a request to a started run: GPU, image, folders, labels, container, record."""
+"""From a request to a created run: GPU, image, folders, labels, container, record."""
 
 import os
 import shlex
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 from dlimg.checks.evidence import evidence_folder, read_evidence
 from dlimg.checks.verdicts import proof_line
-from dlimg.context import Context
+from dlimg.context import Context, no_log
 from dlimg.engine.client import Engine, is_rootless, security_options
 from dlimg.errors import BadInput, Negative
 from dlimg.host.ignore import OWN_FILE
@@ -18,11 +18,11 @@ from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_data import data_of_source
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
-from dlimg.pipeline.run_image import ImageWish, choose_image
+from dlimg.pipeline.run_image import ImageRequest, choose_image
 from dlimg.pipeline.run_locate import LocatedImage, locate_image, with_layer
-from dlimg.pipeline.run_on import RemotePlace, read_machine
+from dlimg.pipeline.run_on import RemoteMachine, read_machine
 from dlimg.run.code_state import code_state, fingerprint
-from dlimg.run.container import create_container, remove_container
+from dlimg.run.container import create_container
 from dlimg.run.data_volume import find_data
 from dlimg.run.find import BASE_LABEL, FROM_LABEL, this_origin
 from dlimg.run.gpu_queue import gpu_numbers, lock_folder
@@ -56,16 +56,16 @@ from dlimg.run.names import (
 )
 from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
-from dlimg.run.start_script import LOCKS, MEMORY, Waiting, start_words
+from dlimg.run.start_script import LOCKS, MEMORY, StartConditions, start_entrypoint
 
-# With it the init of engines sends signals to the shell's programs as well.
+# A variable of the engine's init (tini), which then sends signals to the shell's programs, too.
 SIGNAL_GROUP: Final = "TINI_KILL_PROCESS_GROUP"
 OUTPUT_FOLDER: Final = "output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunParts:
-    """The parts of a specification: image and why, data, GPUs, secrets and mode."""
+    """The parts of a specification: the image and its reason, data, GPUs, secrets and mode."""
 
     image: LocatedImage
     reason: str
@@ -78,9 +78,9 @@ class RunParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStart:
-    """A run whose container exists and is not started; `hidden` is to be sent when it is.
+    """A run whose container exists and is not started; `hidden` is sent to it at the start.
 
-    `ports` are those that the user wants on this machine, also for a run on another.
+    `ports` are the ports to open on this machine, also for a run on another one.
     """
 
     spec: RunSpec
@@ -89,26 +89,11 @@ class RunStart:
     ports: tuple[PortMapping, ...] = ()
 
 
-class RunPlace(Protocol):
-    """The machine of a run: its GPUs, its user's ids, and the way of files to it."""
-
-    @property
-    def machine(self) -> LocalMachine | None: ...
-
-    def last_number(self, name: str) -> int: ...
-
-    def locks(self, names: Iterable[str]) -> str: ...
-
-    def user(self, engine: Engine) -> str: ...
-
-    def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThisMachine:
-    """The local machine: its folders are mounted as they are, its GPUs are a local engine's."""
+    """The local machine, whose folders are mounted as they are."""
 
-    machine: LocalMachine | None
+    detected: LocalMachine | None
     engine: Engine
 
     def last_number(self, name: str) -> int:
@@ -122,18 +107,26 @@ class ThisMachine:
         return str(lock_folder(names, self.engine.context))
 
     def user(self, engine: Engine) -> str:
-        return _user(engine)
+        """Return the ids of the caller, who then owns the files; empty for the image's user."""
+        if is_rootless(engine):  # in which the container's root is the caller
+            return "0:0"
+        if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
+            return ""
+        return f"{os.getuid()}:{os.getgid()}"
 
     def prepare(self, spec: RunSpec, _record: RunRecord) -> RunSpec:
         return spec
 
 
-def place_of(engine: Engine, context: Context) -> RunPlace:
-    """Return the machine of an engine."""
+RunMachine: TypeAlias = ThisMachine | RemoteMachine
+
+
+def machine_of(engine: Engine, context: Context) -> RunMachine:
+    """Return the machine on which an engine runs."""
     if engine.ssh:
-        return RemotePlace(host=engine.ssh, facts=read_machine(engine.ssh), context=context)
-    machine = detect_machine() if engine.host.startswith("unix://") else None
-    return ThisMachine(machine=machine, engine=engine)
+        return RemoteMachine(host=engine.ssh, facts=read_machine(engine.ssh), context=context)
+    detected = detect_machine() if engine.host.startswith("unix://") else None
+    return ThisMachine(detected=detected, engine=engine)
 
 
 def create_run(request: RunRequest, matrix: str, engine: Engine, context: Context) -> RunStart:
@@ -142,15 +135,15 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
     values = _secrets(request, context)
     if engine.ssh:
         _refuse_home(request.folder, context)
-    place = place_of(engine, context)
-    parts = _parts(request, matrix, values, place, engine)
+    machine = machine_of(engine, context)
+    parts = _parts(request, matrix, values, machine, engine)
     name = run_name(request)
-    used = max(_last_output(request), place.last_number(name))
+    used = max(_last_output(request), machine.last_number(name))
     run = take_number(name, used, context)
     try:
         record = _record(request, run, parts, engine)
-        wanted = _spec(request, record, parts, place, engine)
-        spec = place.prepare(wanted, record)
+        local_spec = _spec(request, record, parts, machine, engine)
+        spec = machine.prepare(local_spec, record)
         container = create_container(spec, engine)
     except BaseException:
         drop_record(run, context)
@@ -163,7 +156,7 @@ def create_run(request: RunRequest, matrix: str, engine: Engine, context: Contex
         spec=spec,
         record=record,
         hidden=parts.hidden,
-        ports=wanted.ports,
+        ports=local_spec.ports,
     )
 
 
@@ -179,13 +172,13 @@ def _parts(
     request: RunRequest,
     matrix: str,
     secrets: Mapping[str, str],
-    place: RunPlace,
+    machine: RunMachine,
     engine: Engine,
 ) -> RunParts:
-    """Return the parts of a specification, for any number of the run."""
+    """Return the parts of a specification that do not depend on the run's number."""
     context = engine.context
     setup = mode_setup(request.mode, {**request.variables, **secrets}, context)
-    decision = decide_gpu(request, place.machine, engine)
+    decision = decide_gpu(request, machine.detected, engine)
     for note in decision.notes:
         context.log(f"note: {note}")
     choice = _choice(request, decision, matrix, engine)
@@ -207,7 +200,7 @@ def _parts(
 
 
 def _choice(request: RunRequest, decision: GpuDecision, matrix: str, engine: Engine) -> ImageChoice:
-    wish = ImageWish(
+    image_request = ImageRequest(
         env=request.env,
         mode=request.mode,
         gpu=bool(decision.access),
@@ -215,26 +208,20 @@ def _choice(request: RunRequest, decision: GpuDecision, matrix: str, engine: Eng
         architecture=engine.architecture,
         folder=request.folder,
     )
-    choice = choose_image(wish, matrix, engine.context)
+    choice = choose_image(image_request, matrix, engine.context)
     _refuse_mismatch(request, choice)
     return choice
 
 
 def _secrets(request: RunRequest, context: Context) -> dict[str, str]:
-    """Return the values of the secrets; warn of others that everybody could read."""
+    """Return the values of the secrets; warn of arguments and variables that look like some."""
     for warning in visible_secrets(request.command, request.variables, context.environment):
         context.log(f"warning: {warning}")
     return secret_values(request.secrets, context.environment)
 
 
-def abandon(start: RunStart, engine: Engine, context: Context) -> None:
-    """Remove the container and record of a run that was not started."""
-    remove_container(start.record.container, engine)
-    drop_record(start.record.run, context)
-
-
 def check_request(request: RunRequest) -> None:
-    """Raise BadInput for what can be refused without an engine."""
+    """Raise BadInput for a request that no engine is needed to refuse."""
     if request.name:
         check_name(request.name, "--name")
     if not request.folder.is_dir():
@@ -278,16 +265,21 @@ def run_name(request: RunRequest) -> str:
 
 
 def _last_output(request: RunRequest) -> int:
-    """Return the highest number of an output folder, so that none is used twice."""
+    """Return the highest number of an output folder, as no number is used twice."""
     folder = request.folder / OUTPUT_FOLDER
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return max((int(name) for name in names if name.isdecimal()), default=0)
 
 
+def data_path(request: DataRequest, context: Context) -> Path:
+    """Return the path that a request names: a folder, a file, or the output of a run."""
+    run = output_of(request.source)
+    return Path(find_record(str(run), context).output) if run else Path(request.source)
+
+
 def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
     """Return the data of a request: a path, a run's output, stored or fetched data."""
-    run = output_of(request.source)
-    path = Path(find_record(str(run), context).output) if run else Path(request.source)
+    path = data_path(request, context)
     if path.exists():
         source = path.resolve()
         return RunData(name=request.name, source=str(source), fingerprint=fingerprint(source))
@@ -303,7 +295,7 @@ def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
 
 
 def _record(request: RunRequest, run: RunName, parts: RunParts, engine: Engine) -> RunRecord:
-    """Return the record of a run without a container; its output folder exists then."""
+    """Create the output folder of a run and return its record, still without a container."""
     folder = request.folder.resolve()
     output = _output_folder(request, run, engine, engine.context)
     skipped = frozenset({folder / OUTPUT_FOLDER, output})
@@ -328,21 +320,21 @@ def _record(request: RunRequest, run: RunName, parts: RunParts, engine: Engine) 
 
 
 def _spec(
-    request: RunRequest, record: RunRecord, parts: RunParts, place: RunPlace, engine: Engine
+    request: RunRequest, record: RunRecord, parts: RunParts, machine: RunMachine, engine: Engine
 ) -> RunSpec:
-    locks = place.locks(name for name, _ in parts.gpus) if parts.gpus else ""
-    waiting = Waiting(
+    locks = machine.locks(name for name, _ in parts.gpus) if parts.gpus else ""
+    conditions = StartConditions(
         run=str(record.run), secrets=bool(parts.hidden), gpus=parts.gpus, queue=request.queue
     )
-    mounts = _mounts(Path(record.folder), Path(record.output), parts.data)
-    user = _user_for(request.mode, parts.image, place.user(engine), engine.context)
+    mounts = run_mounts(Path(record.folder), Path(record.output), parts.data)
+    user = _user_for(request.mode, parts.image, machine.user(engine), engine.context)
     return RunSpec(
         run=record.run,
         image=parts.image.name,
         digest=parts.image.digest,
         command=stoppable(record.command),
-        entrypoint=start_words(waiting, parts.image.entrypoint),
-        mounts=(*mounts, *_waiting_mounts(waiting, locks)),
+        entrypoint=start_entrypoint(conditions, parts.image.entrypoint),
+        mounts=(*mounts, *_start_mounts(conditions, locks)),
         ports=(*parts.setup.ports, *request.ports),
         variables={
             **_identity(record.run, parts.image, engine.context),
@@ -360,7 +352,7 @@ def _spec(
 
 
 def _identity(run: RunName, image: LocatedImage, context: Context) -> dict[str, str]:
-    """Return variables that name the run and its image inside it: `dlimg-info` shows them."""
+    """Return the variables by which `dlimg-info` in the container names the run and its image."""
     variables = {
         "DLIMG_RUN": str(run),
         "DLIMG_REFERENCE": image.name,
@@ -372,8 +364,8 @@ def _identity(run: RunName, image: LocatedImage, context: Context) -> dict[str, 
 
 
 def _evidence(digest: str, context: Context) -> str:
-    """Return what this machine's checks have said of an image; a damaged file says nothing."""
-    return proof_line(read_evidence(evidence_folder(context), digest, log=lambda _: None))
+    """Return a line about this machine's checks of an image; empty without readable evidence."""
+    return proof_line(read_evidence(evidence_folder(context), digest, log=no_log))
 
 
 def default_command(request: RunRequest) -> tuple[str, ...]:
@@ -389,9 +381,9 @@ def default_command(request: RunRequest) -> tuple[str, ...]:
 
 
 def stoppable(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command so that a stop gives the programs of a line for the shell time, too.
+    """Return the command with a trap in a line for the shell.
 
-    A shell without a trap would end at once, and its container with all programs in it.
+    At SIGTERM a shell without a trap ends at once, and the container with all its programs.
     """
     if command[:2] != ("sh", "-c") or len(command) <= len(("sh", "-c")):
         return command
@@ -405,11 +397,11 @@ def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: C
     """
     if not request.output:
         parent = request.folder.resolve() / OUTPUT_FOLDER
-        folder = _made_folder(parent / str(run.number))
+        folder = _create_folder(parent / str(run.number))
         if not (parent / ".gitignore").exists():
             (parent / ".gitignore").write_text("*\n", encoding="utf-8")
         return folder
-    folder = _made_folder(Path(request.output).resolve())
+    folder = _create_folder(Path(request.output).resolve())
     for status in statuses(engine, context):
         other = Path(status.record.output)
         is_shared = folder == other or folder in other.parents or other in folder.parents
@@ -419,8 +411,8 @@ def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: C
     return folder
 
 
-def _made_folder(folder: Path) -> Path:
-    """Return the folder, made if it is missing. Raises BadInput."""
+def _create_folder(folder: Path) -> Path:
+    """Create the folder if it is missing, and return it. Raises BadInput."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -430,7 +422,8 @@ def _made_folder(folder: Path) -> Path:
     return folder
 
 
-def _mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mount]:
+def run_mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mount]:
+    """Yield the mounts of the code, the output and the data."""
     yield Mount(kind="bind", source=str(folder), target=CODE)
     yield Mount(kind="bind", source=str(output), target=OUTPUT)
     for entry in data:
@@ -438,8 +431,8 @@ def _mounts(folder: Path, output: Path, data: Sequence[RunData]) -> Iterator[Mou
             yield Mount(kind=entry.kind, source=entry.source, target=target, read_only=True)
 
 
-def _waiting_mounts(waiting: Waiting, locks: str) -> Iterator[Mount]:
-    if waiting.secrets or waiting.queue:
+def _start_mounts(conditions: StartConditions, locks: str) -> Iterator[Mount]:
+    if conditions.secrets or conditions.queue:
         yield Mount(kind="tmpfs", source="", target=MEMORY)
     if locks:
         yield Mount(kind="bind", source=locks, target=LOCKS)
@@ -465,27 +458,15 @@ def run_labels(record: RunRecord) -> dict[str, str]:
 
 
 def _security(engine: Engine) -> tuple[str, ...]:
-    """Return options with which SELinux lets the container into folders of this machine."""
+    """Return the options without which SELinux would keep the container out of folders."""
     has_selinux = any("name=selinux" in option for option in security_options(engine))
     return ("label=disable",) if has_selinux else ()
 
 
 def _user_for(mode: Mode, image: LocatedImage, user: str, context: Context) -> str:
-    """Return the user of a run; sshd lets in only users that the image knows."""
+    """Return the user of a run; for sshd it must be one of the image's users."""
     number = user.partition(":")[0]
     if has_ssh(mode) and number not in {"", "0", image.user.partition(":")[0]}:
         context.log(f"note: sshd knows no user {number}: files belong to {image.user} there")
         return ""
     return user
-
-
-def _user(engine: Engine) -> str:
-    """Return the caller's ids, so that files belong to the caller; empty for the image's user.
-
-    In a rootless engine the container's root is the caller.
-    """
-    if is_rootless(engine):
-        return "0:0"
-    if not hasattr(os, "getuid"):  # Windows, whose engine maps owners itself
-        return ""
-    return f"{os.getuid()}:{os.getgid()}"

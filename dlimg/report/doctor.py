@@ -1,6 +1,7 @@
 """Findings about a machine as text and JSON, and the plan that mends them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from dlimg.run.doctor import DoctorFinding
@@ -23,17 +24,8 @@ def finding_rows(findings: Sequence[DoctorFinding]) -> list[tuple[str, ...]]:
 
 def doctor_json(findings: Sequence[DoctorFinding], plan: SetupPlan) -> Mapping[str, Any]:
     return {
-        "findings": [
-            {
-                "check": finding.check,
-                "state": finding.state,
-                "message": finding.message,
-                "remedy": finding.remedy,
-                "source": finding.source,
-            }
-            for finding in findings
-        ],
-        "plan": [{"name": step.name, "lines": list(step.lines)} for step in plan.steps],
+        "findings": [asdict(finding) for finding in findings],
+        "plan": [asdict(step) for step in plan.steps],
         "obstacle": plan.obstacle,
         "reboot": plan.reboot,
     }

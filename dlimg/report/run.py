@@ -55,8 +55,8 @@ def duration(record: RunRecord) -> float:
     """Return the seconds from start to end; 0 for a run without both."""
     if not (record.started and record.finished):
         return 0.0
-    began, ended = map(datetime.fromisoformat, (record.started, record.finished))
-    return (ended - began).total_seconds()
+    begin, end = map(datetime.fromisoformat, (record.started, record.finished))
+    return (end - begin).total_seconds()
 
 
 def local_time(text: str) -> str:

@@ -10,7 +10,8 @@ from dlimg.context import Context
 from dlimg.host.git_revision import revision_of
 from dlimg.run.model import CodeState, Fingerprint
 
-# A digest must not delay a run: of larger files size and time count, and not more files than this.
+# A digest must not delay a run: of large files only the size and time are read, and at most so
+# many files in all.
 _READ_BYTES: Final = 2**20
 _TOTAL_BYTES: Final = 64 * 2**20
 _MOST_FILES: Final = 5_000
@@ -27,7 +28,7 @@ def code_state(folder: Path, skipped: frozenset[Path], context: Context) -> Code
 
 
 def _digest(folder: Path, skipped: frozenset[Path]) -> str:
-    digest, left = hashlib.sha256(), _TOTAL_BYTES
+    digest, bytes_left = hashlib.sha256(), _TOTAL_BYTES
     for number, path in enumerate(_files(folder, skipped)):
         if number == _MOST_FILES:
             digest.update(b"...")
@@ -37,9 +38,9 @@ def _digest(folder: Path, skipped: frozenset[Path]) -> str:
             digest.update(
                 f"{path.relative_to(folder)}\0{status.st_size}\0".encode(errors="replace")
             )
-            if status.st_size <= min(_READ_BYTES, left) and path.is_file():
+            if status.st_size <= min(_READ_BYTES, bytes_left) and path.is_file():
                 digest.update(path.read_bytes())
-                left -= status.st_size
+                bytes_left -= status.st_size
             else:
                 digest.update(str(status.st_mtime_ns).encode())
         except OSError:
@@ -70,6 +71,12 @@ def fingerprint(path: Path) -> Fingerprint:
         if files > _MOST_DATA_FILES:
             return Fingerprint(files=-1, size=0, newest=path.stat().st_mtime_ns)
     return Fingerprint(files=files, size=size, newest=newest)
+
+
+def files_and_bytes(path: Path) -> tuple[int, int]:
+    """Return the number of files at and below a path, and their bytes; none without the path."""
+    files = [entry for entry, is_file in _entries(path) if is_file and os.path.lexists(entry)]
+    return len(files), sum(file.lstat().st_size for file in files)
 
 
 def _entries(path: Path) -> Iterator[tuple[Path, bool]]:

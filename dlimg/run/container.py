@@ -1,4 +1,4 @@
-"""The container of a run at the engine: created, started, looked at, stopped and removed."""
+"""The container of a run: create, start, inspect, stop and remove it."""
 
 import contextlib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from dlimg.run.model import RUN_LABEL, GpuAccess, Mount, PortMapping, RunSpec
 from dlimg.run.names import container_name
 
 _SECRETS_BYTES: Final = 2**20
-# The engine's messages on a failed start, each with what to do.
+# The engine's messages about a failed start, each with a remedy.
 _HINTS: Final = (
     (
         "port is already allocated",
@@ -48,7 +48,7 @@ class ContainerState:
 
 
 def container_options(spec: RunSpec) -> dict[str, Any]:
-    """Return the spec in the SDK's words: arguments of `create_container`, without the host's."""
+    """Return the arguments of the SDK's `create_container`, without the host configuration."""
     options: dict[str, Any] = {
         "image": spec.image,
         "command": list(spec.command),
@@ -69,7 +69,7 @@ def container_options(spec: RunSpec) -> dict[str, Any]:
 
 
 def host_options(spec: RunSpec) -> dict[str, Any]:
-    """Return the arguments of `create_host_config`."""
+    """Return the arguments of the SDK's `create_host_config`."""
     options: dict[str, Any] = {
         "mounts": [_engine_mount(mount) for mount in spec.mounts],
         "port_bindings": _bindings(spec.ports),
@@ -141,7 +141,7 @@ def container_state(container: str, engine: Engine) -> ContainerState | None:
 
 
 def parse_state(attributes: Mapping[str, Any]) -> ContainerState:
-    """Return the state in an engine's answer about a container."""
+    """Return the state of a container from the engine's `inspect`."""
     state = attributes["State"]
     is_over = state["Status"] in {"exited", "dead"}
     published = (attributes.get("NetworkSettings") or {}).get("Ports") or {}

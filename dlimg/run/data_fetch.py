@@ -35,7 +35,7 @@ KAGGLE_ADDRESS: Final = "https://www.kaggle.com"
 
 @dataclass(kw_only=True)
 class DownloadProgress:
-    """Messages about a download every few seconds: how much, how fast, how long still."""
+    """Logs a download every few seconds: the amount so far, the rate, the time left."""
 
     name: str
     total: int
@@ -57,14 +57,14 @@ class DownloadProgress:
 
     def text(self, now: float) -> str:
         rate = self.done / max(now - self._began, 0.001)
-        left = max(self.total - self.done, 0) / rate if rate and self.total > 0 else 0
+        seconds = max(self.total - self.done, 0) / rate if rate and self.total > 0 else 0
         amount = f" of {bytes_text(self.total)}" if self.total > 0 else ""
-        rest = f", {seconds_text(left)} left" if left else ""
-        return f"{self.name}: {bytes_text(self.done)}{amount}, {bytes_text(int(rate))}/s{rest}"
+        time_left = f", {seconds_text(seconds)} left" if seconds else ""
+        return f"{self.name}: {bytes_text(self.done)}{amount}, {bytes_text(int(rate))}/s{time_left}"
 
 
 def fetch(source: DataSource, name: str, folder: Path, context: Context) -> None:
-    """Fetch the data into a folder, where what was fetched before is not fetched again.
+    """Download data into a folder; files that are complete there are not downloaded again.
 
     Raises BadInput, Negative or NetworkFailure.
     """
@@ -98,7 +98,7 @@ def fetch_files(
         amount = f", {bytes_text(total)}" if total >= 0 else ""
         count = counted(len(files), "file")
         machine = f", on {on}" if on else ""
-        context.log(f"{name}: fetching {count}{amount} from {source.place}{machine}")
+        context.log(f"{name}: fetching {count}{amount} from {source.location}{machine}")
         progress = DownloadProgress(name=name, total=total, log=context.log)
         for file in files:
             download_file(file, session, progress)
@@ -107,7 +107,7 @@ def fetch_files(
 def _files(source: DataSource, session: requests.Session, context: Context) -> Iterator[RemoteFile]:
     environment = context.environment
     if source.kind == "https":
-        yield RemoteFile(url=source.place, path=file_name(source.place), sha256=source.sha256)
+        yield RemoteFile(url=source.location, path=file_name(source.location), sha256=source.sha256)
     elif source.kind == "hf":
         if environment.get("HF_TOKEN"):
             session.headers["Authorization"] = f"Bearer {environment['HF_TOKEN']}"
@@ -115,20 +115,19 @@ def _files(source: DataSource, session: requests.Session, context: Context) -> I
     else:
         session.auth = _kaggle_login(environment)
         address = environment.get("KAGGLE_API_ENDPOINT") or KAGGLE_ADDRESS
-        contest = source.place.removeprefix("competitions/")
-        is_contest = contest != source.place
+        competition = source.location.removeprefix("competitions/")
         path = (
-            f"competitions/data/download-all/{contest}"
-            if is_contest
-            else (f"datasets/download/{source.place}")
+            f"competitions/data/download-all/{competition}"
+            if competition != source.location
+            else f"datasets/download/{source.location}"
         )
         yield RemoteFile(url=f"{address}/api/v1/{path}", path=KAGGLE_FILE)
 
 
 def _hf_files(source: DataSource, session: requests.Session, address: str) -> Iterator[RemoteFile]:
     """Yield the files of a repository at Hugging Face, with sizes, and sha256 of large ones."""
-    kind = "" if source.place.startswith(("datasets/", "spaces/")) else "models/"
-    url = f"{address}/api/{kind}{source.place}/revision/{source.revision}"
+    kind = "" if source.location.startswith(("datasets/", "spaces/")) else "models/"
+    url = f"{address}/api/{kind}{source.location}/revision/{source.revision}"
     document = _json(session, url)
     revision = document.get("sha") or source.revision
     for row in document.get("siblings") or ():
@@ -137,7 +136,7 @@ def _hf_files(source: DataSource, session: requests.Session, address: str) -> It
             raise Negative(f"{address} names a file outside of the data: {path!r}")
         large = row.get("lfs") or {}
         yield RemoteFile(
-            url=f"{address}/{source.place}/resolve/{revision}/{quote(path)}",
+            url=f"{address}/{source.location}/resolve/{revision}/{quote(path)}",
             path=path,
             size=int(row.get("size", -1)),
             sha256=str(large.get("sha256", "")),
@@ -162,7 +161,7 @@ def _kaggle_login(environment: Mapping[str, str]) -> tuple[str, str]:
         user, key = str(document.get("username", "")), str(document.get("key", ""))
     if not (user and key):
         hint = f"set KAGGLE_USERNAME and KAGGLE_KEY, or save Kaggle's file as {file}"
-        raise BadInput("Kaggle gives data to users only", hint=hint)
+        raise BadInput("Kaggle's downloads need a login", hint=hint)
     return user, key
 
 
@@ -211,7 +210,7 @@ def download(
 
 
 def _validator(partial: Path) -> Path:
-    """Return the file with the server's name for the version that the partial file is of."""
+    """Return the file with the ETag of the partial file's version."""
     return partial.with_suffix(".etag")
 
 
@@ -225,22 +224,22 @@ def _append(
         headers |= {"Range": f"bytes={size}-", "If-Range": validator.read_text(encoding="utf-8")}
     with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            partial.unlink()  # of another version
+            partial.unlink()  # it is of another version
         _raise_for(response)
-        goes_on = response.status_code == requests.codes.partial_content
+        resumes = response.status_code == requests.codes.partial_content
         etag = response.headers.get("ETag", "")
         if etag and not etag.startswith("W/"):
             validator.write_text(etag, encoding="utf-8")
         if progress.total < 0 and file.size < 0:
-            progress.total = int(response.headers.get("Content-Length", -1)) + (size * goes_on)
-        with partial.open("ab" if goes_on else "wb") as out:
+            progress.total = int(response.headers.get("Content-Length", -1)) + (size * resumes)
+        with partial.open("ab" if resumes else "wb") as out:
             for chunk in response.iter_content(_CHUNK):
                 out.write(chunk)
                 progress.add(len(chunk))
 
 
 def _check_file(file: RemoteFile, partial: Path) -> None:
-    """Remove the file and raise Negative if it is not the one that was announced."""
+    """Remove the file and raise Negative if its size or sha256 is not the stated one."""
     size, digest = partial.stat().st_size, ""
     if file.sha256:
         with partial.open("rb") as content:
@@ -278,12 +277,12 @@ def _clone(source: DataSource, folder: Path, context: Context) -> None:
     revision = source.revision or "HEAD"
     steps = (
         ("init", "--quiet", str(folder)),
-        ("-C", str(folder), "fetch", "--quiet", "--depth=1", "--", source.place, revision),
+        ("-C", str(folder), "fetch", "--quiet", "--depth=1", "--", source.location, revision),
         ("-C", str(folder), "checkout", "--quiet", "FETCH_HEAD"),
     )
     for step in steps:
-        outcome = run(["git", *step], env=environment, timeout=_GIT_SECONDS)
-        if outcome.returncode != 0:
+        completed = run(["git", *step], env=environment, timeout=_GIT_SECONDS)
+        if completed.returncode != 0:
             hint = "check the address and the revision (a branch, a tag or a full commit)"
-            raise Negative(f"git does not fetch {source.place}: {outcome.tail}", hint=hint)
+            raise Negative(f"git does not fetch {source.location}: {completed.tail}", hint=hint)
     shutil.rmtree(folder / ".git")

@@ -103,8 +103,8 @@ cd -- "$1" && target=$2 && shift 2 && chmod -R a+rX . && tar -cf - . | "$@" cp -
 
 def missing_program(source: DataSource, host: SshHost) -> str:
     """Return a program that a machine lacks for this source; empty if it can be fetched there."""
-    outcome = host.script(_MISSING, *_NEEDED.get(source.kind, "").split())
-    return outcome.stdout.partition("\n")[0]
+    completed = host.script(_MISSING, *_NEEDED.get(source.kind, "").split())
+    return completed.stdout.partition("\n")[0]
 
 
 def fetch_on(source: DataSource, name: str, host: SshHost, context: Context) -> RemoteFolder:
@@ -115,8 +115,8 @@ def fetch_on(source: DataSource, name: str, host: SshHost, context: Context) -> 
     key = hashlib.sha256(f"{name}\0{source}".encode()).hexdigest()[:12]
     folder = RemoteFolder(host=host, path=f"{_FOLDER}/{key}/files")
     if source.kind == "git":
-        context.log(f"{name}: fetching {source.place}, on {host.destination}")
-        arguments = (folder.path, source.place, source.revision or "HEAD")
+        context.log(f"{name}: fetching {source.location}, on {host.destination}")
+        arguments = (folder.path, source.location, source.revision or "HEAD")
         _check(host.script(_CLONE, *arguments, timeout=_SECONDS), f"git does not fetch {name}")
         return folder
 
@@ -130,9 +130,9 @@ def fetch_on(source: DataSource, name: str, host: SshHost, context: Context) -> 
     return folder
 
 
-def _check(outcome: ProcessResult, message: str) -> None:
-    if outcome.returncode != 0:
-        raise Negative(f"{message}: {outcome.tail}")
+def _check(completed: ProcessResult, message: str) -> None:
+    if completed.returncode != 0:
+        raise Negative(f"{message}: {completed.tail}")
 
 
 def curl_options(url: str, session: requests.Session) -> str:
@@ -204,11 +204,11 @@ class _Download:
         finally:
             reader.close()
         text = errors.decode(errors="replace")
-        outcome = ProcessResult(argv=(), returncode=code, stdout="", stderr=text)
+        completed = ProcessResult(argv=(), returncode=code, stdout="", stderr=text)
         if code == SSH_FAILED:
-            raise connection_failure(host.destination, outcome)
+            raise connection_failure(host.destination, completed)
         if code:
-            yield f"failed {outcome.tail}"
+            yield f"failed {completed.tail}"
 
 
 def store_on(name: str, source: str, folder: RemoteFolder, engine: Engine) -> StoredData:

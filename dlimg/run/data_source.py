@@ -14,7 +14,7 @@ _REPOSITORY: Final = r"[\w.-]+/[\w.-]+"
 _HF: Final = re.compile(
     rf"(?P<kind>(?:datasets|spaces)/)?(?P<id>{_REPOSITORY})(?:@(?P<rev>[\w./-]+))?"
 )
-_KAGGLE: Final = re.compile(rf"(?P<contest>competitions/[\w-]+)|(?P<id>{_REPOSITORY})")
+_KAGGLE: Final = re.compile(rf"(?P<competition>competitions/[\w-]+)|(?P<id>{_REPOSITORY})")
 _SHA256: Final = re.compile(r"sha256=([0-9a-f]{64})")
 _HINT: Final = (
     "write a path, https://..., hf:OWNER/MODEL, hf:datasets/OWNER/NAME, kaggle:OWNER/NAME, "
@@ -24,13 +24,13 @@ _HINT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
-    """A source of data; `place` is a path, an address or a repository without the prefix.
+    """A source of data; `location` is a path, an address or a repository, without the prefix.
 
-    `revision` is of git and Hugging Face, `sha256` what an address says of its file.
+    `revision` is for git and Hugging Face; `sha256` is that of an address with `#sha256=...`.
     """
 
     kind: SourceKind
-    place: str
+    location: str
     revision: str = ""
     sha256: str = ""
 
@@ -47,25 +47,25 @@ class RemoteFile:
 
 def parse_source(text: str) -> DataSource:
     """Return the source that a text names. Raises BadInput for an unusable one."""
-    prefix, colon, rest = text.partition(":")
+    prefix, colon, name = text.partition(":")
     match prefix if colon else "":
         case "https" | "http":
             return _address(text)
         case "hf":
-            match = _HF.fullmatch(rest)
+            match = _HF.fullmatch(name)
             if match:
-                place = f"{match['kind'] or ''}{match['id']}"
-                return DataSource(kind="hf", place=place, revision=match["rev"] or "main")
+                repository = f"{match['kind'] or ''}{match['id']}"
+                return DataSource(kind="hf", location=repository, revision=match["rev"] or "main")
         case "kaggle":
-            if _KAGGLE.fullmatch(rest):
-                return DataSource(kind="kaggle", place=rest)
+            if _KAGGLE.fullmatch(name):
+                return DataSource(kind="kaggle", location=name)
         case "git":
-            url, _, revision = rest.partition("#")
+            url, _, revision = name.partition("#")
             # A leading dash would be an option of git.
             if url and not url.startswith("-") and not revision.startswith("-"):
-                return DataSource(kind="git", place=url, revision=revision)
+                return DataSource(kind="git", location=url, revision=revision)
         case _:
-            return DataSource(kind="path", place=text)
+            return DataSource(kind="path", location=text)
     raise BadInput(f"{text!r} is no source of data", hint=_HINT)
 
 
@@ -78,8 +78,8 @@ def _address(text: str) -> DataSource:
     if parts.password:
         hint = "write it without the password; ~/.netrc holds logins"
         raise BadInput("the address has a password in it, which would be kept", hint=hint)
-    place = parts._replace(fragment="").geturl()
-    return DataSource(kind="https", place=place, sha256=digest[1] if digest else "")
+    url = parts._replace(fragment="").geturl()
+    return DataSource(kind="https", location=url, sha256=digest[1] if digest else "")
 
 
 def file_name(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Stored data: one volume of the engine for each name, filled once and then read only."""
+"""Stored data: one volume of the engine for each name, filled once and mounted read-only."""
 
 import contextlib
 import hashlib
@@ -16,6 +16,7 @@ import docker
 from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative, nearest
+from dlimg.run.code_state import files_and_bytes
 from dlimg.run.model import DATA
 from dlimg.run.record import read_records
 
@@ -68,14 +69,14 @@ def store(name: str, source: str, path: Path, engine: Engine) -> StoredData:
         with contextlib.closing(packed(path)) as blocks:
             api.put_archive(container, DATA, blocks)
 
-    return store_by(put, name, source, _measure(path), engine)
+    return store_by(put, name, source, files_and_bytes(path), engine)
 
 
 def store_by(
     put: Callable[[str], None], name: str, source: str, amount: tuple[int, int], engine: Engine
 ) -> StoredData:
-    """Make a volume, which `put` fills through a container; `amount` is its bytes and files."""
-    size, files = amount
+    """Make a volume, which `put` fills through a container; `amount` is its files and bytes."""
+    files, size = amount
     labels = {
         LABEL: name,
         f"{LABEL}.source": source,
@@ -95,12 +96,6 @@ def store_by(
             raise Negative(f"the engine does not take the data: {reason}") from error
         raise
     return _parse({"Name": volume, "Labels": labels})
-
-
-def _measure(path: Path) -> tuple[int, int]:
-    entries = path.rglob("*") if path.is_dir() else [path]
-    sizes = [entry.lstat().st_size for entry in entries if not entry.is_dir()]
-    return sum(sizes), len(sizes)
 
 
 def _fill(volume: str, put: Callable[[str], None], engine: Engine) -> None:
@@ -159,17 +154,17 @@ def _readable(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def used_by(data: StoredData, engine: Engine, context: Context) -> tuple[str, ...]:
-    """Return the runs of this user whose containers have the data."""
+    """Return the runs whose containers mount the data; short ids for those of other users."""
     api: Any = engine.sdk.api
     containers = {row["Id"] for row in api.containers(all=True, filters={"volume": data.volume})}
     runs = {record.container: str(record.run) for record in read_records(context)}
-    return tuple(sorted(runs.get(number, number[:12]) for number in containers))
+    return tuple(sorted(runs.get(container, container[:12]) for container in containers))
 
 
 def remove(name: str, engine: Engine, context: Context, *, on: str = "") -> None:
-    """Remove stored data. Raises BadInput for unknown data, Negative for used data.
+    """Remove stored data. Raises BadInput for an unknown name, Negative if a run uses the data.
 
-    `on` is the option that names the engine's machine in remedies.
+    `on` is the option for the engine's machine, for the remedy.
     """
     data = find_data(name, engine)
     if data is None:

@@ -1,4 +1,4 @@
-"""Findings about a machine that runs are to run on: what is missing, each with one remedy. Pure."""
+"""Checks of a machine for runs; each finding that is not `ok` has one remedy. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +12,7 @@ from dlimg.units import bytes_text
 State = Literal["ok", "warning", "failed", "not checked"]
 
 OLDEST_ENGINE: Final = "24.0"
-# From here on docker gives CDI devices to containers without a setting.
-_CDI_ENGINE: Final = "28.3"
-# Unpacked, layers of wheels take about three times their size, and the pull needs them packed.
+# Layers of wheels unpack to about three times their size, those of a system to four.
 UNPACKED: Final = 3.5
 _CLOCK_SECONDS: Final = 30
 _SPARE: Final = 2**30
@@ -23,7 +21,7 @@ _DRIVER_PLAN: Final = "`dlimg doctor --fix{on}` prints the lines that install it
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFinding:
-    """The answer to one question about a machine; a remedy for all that is not `ok`."""
+    """The result of one check of a machine."""
 
     check: str
     state: State
@@ -34,10 +32,10 @@ class DoctorFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineNeed:
-    """The chosen image's needs: its name, driver floor with source, and bytes to pull.
+    """The needs of the chosen image: its name, driver floor with source, and bytes to pull.
 
-    `wants_gpu` is false for the CPU. `on` is the option that names the machine in remedies.
-    `now` is this machine's time.
+    `wants_gpu` is false for the CPU; `obstacle` is why no image runs on the machine. `on` is the
+    option for the machine, for remedies. `now` is the time of the machine that asks.
     """
 
     image: str = ""
@@ -52,7 +50,7 @@ class MachineNeed:
 
 
 def findings(probe: MachineProbe, need: MachineNeed) -> tuple[DoctorFinding, ...]:
-    """Return the answers in the order in which they are to be mended."""
+    """Return the findings in the order in which they are to be mended."""
     checks: list[Callable[[MachineProbe, MachineNeed], Iterator[DoctorFinding]]]
     checks = [_system, _engine]
     if need.wants_gpu:
@@ -166,7 +164,7 @@ def _toolkit(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
 
 def _cdi(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
     for path, file in probe.stale[:1]:
-        message = f"{file} is stale: {path} does not exist, the driver was changed since"
+        message = f"{file} is stale: {path} does not exist; the driver has changed"
         yield _failed("CDI file", message, f"`sudo nvidia-ctk cdi generate --output={file}`")
     if probe.cdi and not probe.stale:
         yield _ok("CDI file", f"{', '.join(probe.cdi)} is fresh")
@@ -191,18 +189,19 @@ def _gives_gpus(probe: MachineProbe) -> bool:
 
 
 def _disk(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
-    wanted = int(need.size * (1 + UNPACKED)) + _SPARE
-    use = f"{need.image or 'an image'} takes about {bytes_text(wanted)} while it is pulled"
-    for place, free in (("the engine's disk", probe.disk_docker), ("home", probe.disk_home)):
-        least = wanted if place != "home" else _SPARE
+    size = int(need.size * (1 + UNPACKED)) + _SPARE
+    pull = f"{need.image or 'an image'} takes about {bytes_text(size)} while it is pulled"
+    for name, free, least, reason in (
+        ("the engine's disk", probe.disk_docker, size, pull),
+        ("home", probe.disk_home, _SPARE, "code and outputs lie there"),
+    ):
         if free is None:
             continue
         if free >= least:
-            yield _ok("disk", f"{place} has {bytes_text(free)} free")
+            yield _ok("disk", f"{name} has {bytes_text(free)} free")
             continue
-        reason = use if place != "home" else "code and outputs lie there"
         remedy = "`docker system prune` there, or a larger disk"
-        yield _failed("disk", f"{place} has {bytes_text(free)} free: {reason}", remedy)
+        yield _failed("disk", f"{name} has {bytes_text(free)} free: {reason}", remedy)
 
 
 def _shm(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
@@ -210,7 +209,8 @@ def _shm(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
         return
     if probe.memory < SHM_BYTES:
         message = (
-            f"runs may share {bytes_text(SHM_BYTES)} of memory; all is {bytes_text(probe.memory)}"
+            f"runs may use {bytes_text(SHM_BYTES)} of shared memory, and there are only "
+            f"{bytes_text(probe.memory)} in all"
         )
         yield _warning("shared memory", message, "fewer workers in data loaders")
     else:
@@ -256,15 +256,17 @@ def _registry(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]
     if not need.registry:
         return
     if probe.registry is None:
-        yield DoctorFinding(check="network", state="not checked", message="it was not asked")
+        yield DoctorFinding(
+            check="network", state="not checked", message="the name was not looked up"
+        )
     elif probe.registry:
-        yield _ok("network", f"{need.registry} is known there")
+        yield _ok("network", f"the name {need.registry} can be resolved")
     else:
-        message = f"{need.registry} is not known there: no network, or no DNS"
+        message = f"the name {need.registry} cannot be resolved: no network, or no DNS"
         yield _failed("network", message, "check its network and /etc/resolv.conf")
 
 
 def _rsync(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
     if need.on and not probe.rsync:
-        message = "there is no rsync: files go by tar, whole"
+        message = "there is no rsync: changed files are sent whole, by tar"
         yield _warning("rsync", message, "`sudo apt-get install rsync` there")

@@ -1,4 +1,4 @@
-"""Results of a run, copied out of its output folder or its container."""
+"""Copies of a run's results, from its output folder or its container."""
 
 import io
 import shutil
@@ -16,7 +16,7 @@ from dlimg.errors import BadInput
 def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder's content into another; files of the same names are replaced."""
     if target.resolve().is_relative_to(source.resolve()):
-        raise BadInput(f"{target} is in the output itself", where="--to", hint="name another")
+        raise BadInput(f"{target} is inside the output", where="--to", hint="name another")
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
 
 
@@ -26,7 +26,7 @@ def fetch_path(container: str, path: str, target: Path, engine: Engine) -> None:
     try:
         chunks, _ = api.get_archive(container, path)
     except docker.errors.NotFound as error:
-        hint = "`dlimg ps` says which runs have a container still"
+        hint = "`dlimg ps` shows which runs still have a container"
         raise BadInput(f"there is no {path} in the container", where="--path", hint=hint) from error
     unpack(chunks, target)
 
@@ -38,25 +38,25 @@ def unpack(chunks: Iterable[bytes], target: Path) -> None:
         with tarfile.open(fileobj=_Chunks(chunks), mode="r|") as tar:
             tar.extractall(target, filter="data")
     except tarfile.FilterError as error:
-        raise BadInput(f"it is not copied: {error}", where=str(target)) from error
+        raise BadInput(f"the archive is refused: {error}", where=str(target)) from error
 
 
 class _Chunks(io.RawIOBase):
-    """A file that is read from pieces."""
+    """A readable file made of chunks."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
-        self._rest = b""
+        self._unread = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
-        while not self._rest:
+        while not self._unread:
             try:
-                self._rest = next(self._chunks)
+                self._unread = next(self._chunks)
             except StopIteration:
                 return 0
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        count = min(len(buffer), len(self._unread))
+        buffer[:count], self._unread = self._unread[:count], self._unread[count:]
         return count

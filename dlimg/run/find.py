@@ -1,4 +1,4 @@
-"""A run by its name, and the engine that has it: here, or on a machine that ssh reaches."""
+"""Runs by their names, and their engines: here, or on a machine that ssh reaches."""
 
 import getpass
 import re
@@ -13,11 +13,12 @@ import docker
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine
+from dlimg.engine.discover import PrivateEnginePolicy
 from dlimg.engine.ssh_engine import engine_over_ssh
 from dlimg.errors import BadInput, Negative
-from dlimg.host.ssh import SCHEME, check_destination, open_ssh
+from dlimg.host.ssh import SCHEME, open_ssh
 from dlimg.run.container import parse_state
-from dlimg.run.lifecycle import is_at, running_engine, status_in
+from dlimg.run.lifecycle import engine_for_runs, is_at, running_engine, status_in
 from dlimg.run.model import OUTPUT, RUN_LABEL, Mode, RunName, RunRecord, RunStatus
 from dlimg.run.names import container_name, name_from, parse_run
 from dlimg.run.record import find_record, last_of, read_records
@@ -33,11 +34,16 @@ def remote_engine(destination: str, context: Context) -> Engine:
     return engine_over_ssh(open_ssh(destination, context), context)
 
 
+def engine_at(destination: str, policy: PrivateEnginePolicy, context: Context) -> Engine:
+    """Return the engine of a machine, or without a destination the one here."""
+    return remote_engine(destination, context) if destination else engine_for_runs(policy, context)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinder:
     """Finds runs and their engines; `on` is the machine that the user names, or empty.
 
-    A machine is connected to once.
+    Each machine is connected to once.
     """
 
     context: Context
@@ -45,7 +51,7 @@ class RunFinder:
     engines: dict[str, Engine] = field(default_factory=dict)
 
     def engine(self, host: str) -> Engine:
-        """Return the engine at this address of a record."""
+        """Return the engine at the address that a record has."""
         key = host if host.startswith(SCHEME) else ""
         if key not in self.engines:
             self.engines[key] = (
@@ -57,30 +63,28 @@ class RunFinder:
 
     def named_engine(self) -> Engine:
         """Return the engine of the machine that the user names, or else this one's."""
-        if self.on:
-            check_destination(self.on)
         return self.engine(f"{SCHEME}{self.on}" if self.on else "")
 
     def find(self, text: str) -> tuple[RunRecord, Engine]:
         """Return a run and its engine. Raises BadInput for a run that is not known."""
         if not self.on:
-            own = find_record(text, self.context)
-            return own, self.engine(own.host)
+            local = find_record(text, self.context)
+            return local, self.engine(local.host)
         engine = self.named_engine()
-        known = [r for r in read_records(self.context) if r.host == engine.host]
-        record = last_of(text, known)
+        own = [record for record in read_records(self.context) if record.host == engine.host]
+        record = last_of(text, own)
         if record:
             return record, engine
         others = [status.record for status in other_runs(engine, self.context)]
         record = last_of(text, others)
         if record:
             return record, engine
-        names = ", ".join(str(r.run) for r in (*known, *others)) or "none"
+        names = ", ".join(str(record.run) for record in (*own, *others)) or "none"
         raise BadInput(f"{engine.host} has no run {text!r}", where="--on", hint=f"it has: {names}")
 
 
 def this_origin() -> str:
-    """Return the user and machine that runs begun here are from."""
+    """Return the user and machine that start runs here, as `origin` of their records."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number that no user of this machine has
@@ -101,11 +105,11 @@ def refuse_of_others(record: RunRecord, command: str) -> None:
 
 
 def other_runs(engine: Engine, context: Context) -> Iterator[RunStatus]:
-    """Yield the runs of an engine of which no record is here, as their labels say."""
+    """Yield the runs of an engine without a record on this machine, from their labels."""
     api: Any = engine.sdk.api
-    known = {r.container for r in read_records(context) if is_at(r, engine)}
+    own = {record.container for record in read_records(context) if is_at(record, engine)}
     for row in api.containers(all=True, filters={"label": RUN_LABEL}):
-        if row["Id"] in known:
+        if row["Id"] in own:
             continue
         try:
             attributes = api.inspect_container(row["Id"])

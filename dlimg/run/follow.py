@@ -1,4 +1,4 @@
-"""The output of a run as it comes, and the signals that stop the run meanwhile."""
+"""The output of a run while it is followed, and signals that stop the run."""
 
 import contextlib
 import signal
@@ -14,7 +14,6 @@ import docker
 from dlimg.context import Log
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError, Negative
-from dlimg.run.container import signal_container
 
 Stream = Literal["out", "err"]
 Sink = Callable[[bytes, Stream], None]
@@ -22,16 +21,16 @@ Sink = Callable[[bytes, Stream], None]
 
 @dataclass(kw_only=True)
 class RunStopper:
-    """Stops a run at the first signal, within some seconds, and kills it at the second.
+    """A signal handler: the first signal stops a run, with some time to end; the second kills it.
 
-    Its requests to the engine run in threads, because a signal handler must be short.
+    Requests to the engine run in threads, because a signal handler must be short.
     """
 
     send: Callable[[str], None]
     log: Log
     run: str
     seconds: int
-    ended: threading.Event = field(default_factory=threading.Event)
+    has_ended: threading.Event = field(default_factory=threading.Event)
     count: int = 0
 
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
@@ -43,7 +42,7 @@ class RunStopper:
     def _stop(self) -> None:
         self.log(f"stopping {self.run}: it has {self.seconds} s; Ctrl-C again kills it")
         self._send("SIGTERM")
-        if not self.ended.wait(self.seconds):
+        if not self.has_ended.wait(self.seconds):
             self.log(f"{self.run} did not end within {self.seconds} s and is killed")
             self._send("SIGKILL")
 
@@ -66,16 +65,9 @@ def stop_at_signals(stopper: RunStopper) -> Iterator[None]:
     try:
         yield
     finally:
-        stopper.ended.set()
+        stopper.has_ended.set()
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
-
-
-def stopper_of(container: str, run: str, seconds: int, engine: Engine, log: Log) -> RunStopper:
-    def send(name: str) -> None:
-        signal_container(container, name, engine)
-
-    return RunStopper(send=send, log=log, run=run, seconds=seconds)
 
 
 class OutputStream(Protocol):
@@ -96,7 +88,7 @@ def attach(container: str, engine: Engine) -> OutputStream:
 
 
 def copy_output(output: OutputStream, sink: Sink) -> None:
-    """Give each piece of output to the sink, until the container ends, and close it."""
+    """Write output to the sink until the container ends, and close the output."""
     with contextlib.closing(output):
         for out, err in output:
             if out:
@@ -115,7 +107,7 @@ def wait_for_exit(container: str, engine: Engine) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRequest:
-    """The lines of a run's output that are asked for; `tail` None means all."""
+    """A choice of lines of a run's output; `tail` is the number of last lines, None for all."""
 
     follow: bool
     tail: int | None

@@ -1,7 +1,7 @@
-"""GPU access: decided by what the engine takes, never by a guess."""
+"""The way in which an engine gives GPUs to containers, asked of the engine."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ TOOLKIT_HINT: Final = (
 
 
 def gpu_access(engine: Engine, device: str = "") -> GpuAccess:
-    """Return how this engine gives GPUs: the named device, or else NVIDIA's; `NO_GPU` without.
+    """Return how this engine gives a named device, or else NVIDIA's GPUs; `NO_GPU` without any.
 
     Raises BadInput for a device that the engine does not have.
     """
@@ -30,15 +30,12 @@ def gpu_access(engine: Engine, device: str = "") -> GpuAccess:
         return NO_GPU
     if name != NVIDIA:
         return GpuAccess(kind="cdi", devices=(name,))
-    return GpuAccess(kind="runtime" if NVIDIA in _runtimes(engine) else "gpus")
-
-
-def _runtimes(engine: Engine) -> Mapping[str, object]:
-    return engine.sdk.info().get("Runtimes") or {}
+    runtimes = engine.sdk.info().get("Runtimes") or {}
+    return GpuAccess(kind="runtime" if NVIDIA in runtimes else "gpus")
 
 
 def stale_cdi(engine: Engine) -> Problem | None:
-    """Return the problem with NVIDIA's CDI files on this machine: they name files that are gone."""
+    """Return the problem of a CDI file of NVIDIA's that names a missing file on this machine."""
     if not engine.host.startswith("unix://"):
         return None
     for folder in engine.sdk.info().get("CDISpecDirs") or ():
@@ -51,14 +48,14 @@ def stale_cdi(engine: Engine) -> Problem | None:
 
 def stale_problem(file: Path, missing: str) -> Problem:
     return Problem(
-        message=f"the CDI file is stale: {missing} does not exist, the driver was changed since",
+        message=f"the CDI file is stale: {missing} does not exist; the driver has changed",
         where=str(file),
         hint=f"sudo nvidia-ctk cdi generate --output={file}",
     )
 
 
 def host_paths(file: Path) -> tuple[str, ...]:
-    """Return the files of this machine that one of NVIDIA's CDI files names; else nothing."""
+    """Return the files of the host that a CDI file of NVIDIA's names; nothing for other files."""
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix == ".yaml":
@@ -84,7 +81,7 @@ def _plain(node: Node | None) -> Any:  # noqa: ANN401 - JSON's values
 
 
 def _host_paths(value: object) -> Iterator[str]:
-    """Yield the paths on the host of mounts and device nodes, wherever they stand."""
+    """Yield the host's paths of all mounts and device nodes in a CDI specification."""
     match value:
         case dict():
             host_path = value.get("hostPath")
@@ -100,7 +97,7 @@ def _host_paths(value: object) -> Iterator[str]:
 
 
 def no_access(findings: Sequence[Problem]) -> Problem:
-    """Return why `--gpu` is refused: the finding about this machine, or the missing toolkit."""
+    """Return why `--gpu` is refused: a finding about this machine, or the missing toolkit."""
     if findings:
         return findings[0]
     return Problem(

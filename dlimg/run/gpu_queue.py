@@ -1,4 +1,4 @@
-"""Locks on GPUs that containers on one machine share, and who holds which."""
+"""Locks on GPUs that the containers of one machine share, and the GPU that each run holds."""
 
 import contextlib
 import re
@@ -30,7 +30,7 @@ _SHORT_ID: Final = 12
 def gpu_numbers(
     access: GpuAccess, machine: LocalMachine | None, engine: Engine
 ) -> tuple[tuple[str, int], ...]:
-    """Return the GPUs of a container with this access: the name of its lock, and its number there.
+    """Return the GPUs of a container: for each the name of its lock, and its number inside.
 
     A container with a single GPU of the machine calls that number 0.
     """
@@ -48,7 +48,7 @@ def gpu_numbers(
 
 
 def lock_files(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the files that a run opens which uses GPUs with these names of locks."""
+    """Return the names of the files that a run opens for GPUs with these locks."""
     return (QUEUE_LOCK, SHARED_LOCK, *(f"gpu-{name}.lock" for name in names))
 
 
@@ -76,12 +76,12 @@ def holders(engine: Engine, context: Context) -> Mapping[str, str]:
 
 
 def holders_in(folders: Iterable[Path]) -> Mapping[str, str]:
-    """Return the GPUs that the notes in these folders on this machine say."""
-    taken = {}
+    """Return the GPU of each container with a note in these folders of this machine."""
+    gpus = {}
     for file in (file for folder in folders for file in folder.glob(f"{_HOLDER}*")):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            taken[file.name.removeprefix(_HOLDER)] = file.read_text(encoding="ascii").strip()
-    return taken
+            gpus[file.name.removeprefix(_HOLDER)] = file.read_text(encoding="ascii").strip()
+    return gpus
 
 
 def forget_holder(container: str, engine: Engine, context: Context) -> None:
@@ -95,5 +95,5 @@ def forget_holder(container: str, engine: Engine, context: Context) -> None:
             (folder / f"{_HOLDER}{short}").unlink()
 
 
-def holder_of(container: str, taken: Mapping[str, str]) -> str:
-    return taken.get(container[:_SHORT_ID], "")
+def held_gpu(container: str, gpus: Mapping[str, str]) -> str:
+    return gpus.get(container[:_SHORT_ID], "")

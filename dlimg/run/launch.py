@@ -8,14 +8,19 @@ from dlimg.context import Log
 from dlimg.engine.client import Engine
 from dlimg.errors import DlimgError
 from dlimg.host.process import run_in_terminal, wait_until
-from dlimg.run.container import container_state, remove_container, start_container
+from dlimg.run.container import (
+    container_state,
+    remove_container,
+    signal_container,
+    start_container,
+)
 from dlimg.run.follow import (
+    RunStopper,
     Sink,
     Stream,
     attach,
     copy_output,
     stop_at_signals,
-    stopper_of,
     wait_for_exit,
 )
 from dlimg.run.model import RunRecord, RunSpec
@@ -26,7 +31,7 @@ _START_SECONDS = 60.0
 
 
 def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
-    """Start the container and send it its secrets; a run that fails is forgotten."""
+    """Start the container and send its secrets; if that fails remove container and record."""
     try:
         start_container(record.container, engine)
         if hidden:
@@ -39,7 +44,7 @@ def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowedOutput:
-    """Where output goes, and messages; `started` is called once the container has started."""
+    """The sinks of a run's output and of messages; `started` is called after the start."""
 
     sink: Sink
     log: Log
@@ -54,7 +59,12 @@ def start_and_follow(
     output: FollowedOutput,
 ) -> int:
     """Start the container and show its output until its end; signals stop it."""
-    stopper = stopper_of(record.container, str(record.run), spec.stop_seconds, engine, output.log)
+    stopper = RunStopper(
+        send=lambda name: signal_container(record.container, name, engine),
+        log=output.log,
+        run=str(record.run),
+        seconds=spec.stop_seconds,
+    )
     masked = MaskedSink(output.sink, [hidden[name] for name in record.secrets])
     with stop_at_signals(stopper):
         stream = attach(record.container, engine)
@@ -89,7 +99,7 @@ def _deliver_later(record: RunRecord, hidden: Mapping[str, str], engine: Engine)
 
 
 class MaskedSink:
-    """A sink that replaces secrets in each of the two streams."""
+    """A sink that masks secrets in each of the two streams."""
 
     def __init__(self, sink: Sink, values: list[str]) -> None:
         self._sink = sink
@@ -102,6 +112,6 @@ class MaskedSink:
 
     def end(self) -> None:
         for stream, masker in self._maskers.items():
-            rest = masker.end()
-            if rest:
-                self._sink(rest, stream)
+            shown = masker.end()
+            if shown:
+                self._sink(shown, stream)

@@ -1,4 +1,4 @@
-"""The life of a run after its start: how it ended, what it left, and its removal."""
+"""States of runs after their start, how they ended, and files that they left."""
 
 import re
 import shutil
@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from dlimg.context import Context
+from dlimg.context import Context, no_log
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import PrivateEnginePolicy, find_engine
 from dlimg.errors import NoEngine
 from dlimg.host.ssh import SCHEME
 from dlimg.run.code_state import fingerprint
 from dlimg.run.container import ContainerState, container_state
-from dlimg.run.gpu_queue import holder_of, holders
+from dlimg.run.gpu_queue import held_gpu, holders
 from dlimg.run.model import RUN_LABEL, RunRecord, RunState, RunStatus
 from dlimg.run.record import read_records, write_record
 
@@ -34,28 +34,24 @@ _DRIVER_FOLDERS: Final = re.compile(r"/(usr/(bin|lib|lib64|share)|bin|lib|lib64|
 
 
 def running_engine(context: Context) -> Engine:
-    """Return the engine of the runs, without starting one and without messages about it."""
-    engine = find_engine(replace(context, log=_ignore), private="join")
+    """Return the engine that runs already; log nothing about which one it is."""
+    engine = find_engine(replace(context, log=no_log), private="join")
     return replace(engine, context=replace(engine.context, log=context.log))
 
 
 def engine_for_runs(policy: PrivateEnginePolicy, context: Context) -> Engine:
-    """Return the running engine, without a message about it, or one that is started now."""
+    """Return the engine that runs already, or one that is started now."""
     try:
         return running_engine(context)
     except NoEngine:
         return find_engine(context, private=policy)
 
 
-def _ignore(_text: str) -> None:
-    """Drop messages about which engine is used."""
-
-
-def settle(record: RunRecord, state: ContainerState, context: Context) -> RunRecord:
-    """Return the record with the end of its run, written when that is new and a record of ours."""
+def record_end(record: RunRecord, state: ContainerState, context: Context) -> RunRecord:
+    """Return the record with the end of its run; write it if that is new and a record of ours."""
     if record.exit_code is not None or state.exit_code is None:
         return record
-    settled = replace(
+    complete = replace(
         record,
         started=state.started,
         finished=state.finished,
@@ -63,13 +59,13 @@ def settle(record: RunRecord, state: ContainerState, context: Context) -> RunRec
         remarks=tuple(_remarks(record, state)),
     )
     if not record.origin:
-        write_record(settled, context)
-    return settled
+        write_record(complete, context)
+    return complete
 
 
 def _remarks(record: RunRecord, state: ContainerState) -> Iterable[str]:
     if state.out_of_memory:
-        yield "the kernel ended a process of it: out of memory"
+        yield "the kernel killed one of its processes: out of memory"
     if record.origin:
         return
     output = Path(record.output)
@@ -88,14 +84,14 @@ def _remarks(record: RunRecord, state: ContainerState) -> Iterable[str]:
 def statuses(engine: Engine | None, context: Context) -> tuple[RunStatus, ...]:
     """Return all runs of this user with their states, the oldest first.
 
-    Of runs on a machine that is not asked, the state is known only if they have ended.
+    The state of runs on other machines than the engine's is known only if they have ended.
     """
     containers = _containers(engine) if engine else {}
     return tuple(_status(record, containers, engine, context) for record in read_records(context))
 
 
 def _containers(engine: Engine) -> Mapping[str, str]:
-    """Return the status words of the containers of runs by id."""
+    """Return the engine's state of each run's container by id."""
     rows: Any = engine.sdk.api.containers(all=True, filters={"label": RUN_LABEL})
     return {row["Id"]: row["State"] for row in rows}
 
@@ -103,22 +99,21 @@ def _containers(engine: Engine) -> Mapping[str, str]:
 def _status(
     record: RunRecord, containers: Mapping[str, str], engine: Engine | None, context: Context
 ) -> RunStatus:
-    if record.host.startswith(SCHEME) and not (engine and engine.host == record.host):
-        known: RunState = "unknown" if record.exit_code is None else "ended"
-        return RunStatus(record=record, state=known, ports={})
+    if not (_is_local(record) or (engine and engine.host == record.host)):
+        state: RunState = "unknown" if record.exit_code is None else "ended"
+        return RunStatus(record=record, state=state)
     if engine is None or record.container not in containers:
-        return RunStatus(record=record, state="gone", ports={})
-    is_live = containers[record.container] not in {"exited", "dead"}
-    if record.exit_code is not None and not is_live:
-        return RunStatus(record=record, state="ended", ports={})
+        return RunStatus(record=record, state="gone")
+    if record.exit_code is not None and containers[record.container] in {"exited", "dead"}:
+        return RunStatus(record=record, state="ended")
     return status_of(record, engine, context)
 
 
 def status_of(record: RunRecord, engine: Engine, context: Context) -> RunStatus:
-    """Return the state of one run; the record of one that has ended says how."""
+    """Return the state of one run, with its end in the record if it has ended."""
     state = container_state(record.container, engine)
     if state is None:
-        return RunStatus(record=record, state="gone", ports={})
+        return RunStatus(record=record, state="gone")
     return status_in(state, record, engine, context)
 
 
@@ -127,19 +122,30 @@ def status_in(
 ) -> RunStatus:
     """Return the status of a run whose container is in this state."""
     if state.exit_code is not None:
-        return RunStatus(record=settle(record, state, context), state="ended", ports={})
-    word: RunState = "starting" if state.status == "created" else "running"
-    holds = holder_of(record.container, holders(engine, context)) if record.queue else ""
-    if record.queue and not holds and word == "running":
-        word = "waiting"
-    return RunStatus(record=record, state=word, ports=state.ports or {}, holds=holds)
+        return RunStatus(record=record_end(record, state, context), state="ended")
+    run_state: RunState = "starting" if state.status == "created" else "running"
+    holds = held_gpu(record.container, holders(engine, context)) if record.queue else ""
+    if record.queue and not holds and run_state == "running":
+        run_state = "waiting"
+    return RunStatus(record=record, state=run_state, ports=state.ports or {}, holds=holds)
+
+
+def statuses_at(engine: Engine, name: str = "") -> tuple[RunStatus, ...]:
+    """Return the runs on this engine's machine, or only those with this name."""
+    return tuple(
+        status
+        for status in statuses(engine, engine.context)
+        if name in ("", status.record.run.name) and is_at(status.record, engine)
+    )
 
 
 def is_at(record: RunRecord, engine: Engine) -> bool:
-    """Return whether a run is one of this engine's machine."""
-    if record.host.startswith(SCHEME) or engine.ssh:
-        return record.host == engine.host
-    return True
+    """Return whether a run is on this engine's machine."""
+    return record.host == engine.host or (_is_local(record) and engine.ssh is None)
+
+
+def _is_local(record: RunRecord) -> bool:
+    return not record.host.startswith(SCHEME)
 
 
 def files_outside(record: RunRecord, engine: Engine) -> tuple[str, ...]:
@@ -166,9 +172,3 @@ def results_outside(paths: Sequence[str], mounted: Sequence[str]) -> tuple[str, 
             and not any(path == target or path.startswith(f"{target}/") for target in mounted)
         )
     )
-
-
-def output_size(folder: str) -> tuple[int, int]:
-    """Return the number of files in an output folder and their bytes."""
-    sizes = [path.lstat().st_size for path in Path(folder).rglob("*") if path.is_file()]
-    return len(sizes), sum(sizes)

@@ -1,7 +1,7 @@
-"""How a bare Debian or Ubuntu machine gets engine, driver and container toolkit. Pure.
+"""Shell lines that install engine, driver and container toolkit on Debian and Ubuntu. Pure.
 
-The lines stop at the first failure. A plan for a machine that was asked puts values into them, a
-script that asks by itself shell variables, so both install the same packages from the same sources.
+`dlimg doctor` fills them with values, and the script for cloud-init with shell variables, so both
+install the same packages from the same sources. The lines are to stop at the first failure.
 
 - Driver: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide (Debian, Ubuntu). Since
   branch 590 no package has its branch in its name; `nvidia-driver-pinning-BRANCH`, installed before
@@ -37,7 +37,7 @@ _INSTALL: Final = f"{_APT} install -y --no-install-recommends"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageSources:
-    """The addresses of NVIDIA's package sources; tests have some on loopback."""
+    """The addresses of NVIDIA's package sources."""
 
     drivers: str = NVIDIA_DRIVERS
     toolkit: str = NVIDIA_TOOLKIT
@@ -45,7 +45,7 @@ class PackageSources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineSystem:
-    """A release with packages of NVIDIA's in a folder; `old_docker` means its own is too old."""
+    """A release of a distribution: NVIDIA's folder for it, and whether its Docker is too old."""
 
     folder: str
     codename: str
@@ -59,7 +59,7 @@ SYSTEMS: Final[Mapping[tuple[str, str], MachineSystem]] = {
     ("ubuntu", "24.04"): MachineSystem(folder="ubuntu2404", codename="noble"),
     ("ubuntu", "26.04"): MachineSystem(folder="ubuntu2604", codename="resolute"),
 }
-KNOWN: Final = "Debian 12, 13 and Ubuntu 22.04, 24.04, 26.04 on x86_64 and aarch64"
+SUPPORTED: Final = "Debian 12, 13 and Ubuntu 22.04, 24.04, 26.04 on x86_64 and aarch64"
 # NVIDIA's folder of each architecture, and the name that dpkg has for it.
 ARCHITECTURES: Final = {"x86_64": "x86_64", "aarch64": "sbsa"}
 DPKG_ARCHITECTURES: Final = {"amd64": "x86_64", "arm64": "sbsa"}
@@ -75,7 +75,7 @@ def driver_package(*, is_open: bool) -> str:
 
 
 def driver_branch(floor: str, *, is_open: bool) -> int:
-    """Return the branch to install: that of the driver floor, if the open modules have it."""
+    """Return the branch to install: the driver floor's, if it has packages for these modules."""
     major = floor.partition(".")[0]
     if is_open and major.isdecimal():
         return max(LAST_CLOSED_BRANCH, int(major))
@@ -85,7 +85,7 @@ def driver_branch(floor: str, *, is_open: bool) -> int:
 def driver_lines(
     sources: PackageSources, *, folder: str, architecture: str, branch: str, package: str
 ) -> tuple[str, ...]:
-    """Return the lines that install NVIDIA's driver; on Debian, `contrib_lines` come before."""
+    """Return the lines that install NVIDIA's driver; on Debian, `contrib_lines` come first."""
     address = f"{sources.drivers}/{folder}/{architecture}/{_KEYRING}"
     return (
         *install_lines("ca-certificates", "curl"),
@@ -129,5 +129,5 @@ def docker_lines(distribution: str, codename: str) -> tuple[str, ...]:
 
 
 def install_lines(*packages: str) -> tuple[str, str]:
-    """Return the lines that install these packages from the sources as they are now."""
+    """Return the lines that update apt's lists and install packages."""
     return (f"{_APT} update", f"{_INSTALL} {' '.join(packages)}")

@@ -1,6 +1,7 @@
 """The probe of a machine: one script of the POSIX shell, and its answers parsed.
 
-The script needs no root, changes nothing, and works where most of what it asks is missing.
+The script needs no root, changes nothing, and works where most of the programs that it calls are
+missing.
 """
 
 import json
@@ -59,7 +60,6 @@ if have docker; then
 fi
 say disk-home "$(df -Pk "$HOME" 2>/dev/null | awk 'END {print $4}')"
 say memory "$(awk '/^MemTotal/ {print $2}' /proc/meminfo 2>/dev/null)"
-say shm "$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $2}')"
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
 say cpu-max "$(cat /sys/fs/cgroup/cpu.max 2>/dev/null)"
 say memory-max "$(cat /sys/fs/cgroup/memory.max 2>/dev/null)"
@@ -78,7 +78,7 @@ say end yes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineProbe:
-    """The answers of a machine; an empty text or None for what it does not say.
+    """A machine's answers; an empty text or None where it has none.
 
     Sizes are in bytes. `module` is the version of the loaded kernel module of NVIDIA's driver,
     `installed` that of the one on disk, `smi_error` why `nvidia-smi` fails. `pci` are the device
@@ -111,7 +111,6 @@ class MachineProbe:
     disk_docker: int | None = None
     disk_home: int | None = None
     memory: int | None = None
-    shm: int | None = None
     cpus: int | None = None
     cpu_max: str = ""
     memory_max: int | None = None
@@ -129,12 +128,12 @@ def parse_probe(text: str) -> MachineProbe | None:
     """Return the answers; None if the script did not come to its end."""
     lines: dict[str, list[str]] = {}
     for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        lines.setdefault(word, []).append(rest.strip())
+        key, _, value = line.partition(" ")
+        lines.setdefault(key, []).append(value.strip())
     if "end" not in lines:
         return None
-    last = {word: values[-1] for word, values in lines.items()}
-    gpus, driver, smi_error = _gpus(lines.get("smi", []))
+    last = {key: values[-1] for key, values in lines.items()}
+    gpus, driver, smi_error = parse_gpus(lines.get("smi", []))
     os_name, _, os_version = last.get("os", "").partition(" ")
     return MachineProbe(
         os=os_name,
@@ -163,7 +162,6 @@ def parse_probe(text: str) -> MachineProbe | None:
         disk_docker=_kilobytes(last.get("disk-docker")),
         disk_home=_kilobytes(last.get("disk-home")),
         memory=_kilobytes(last.get("memory")),
-        shm=_kilobytes(last.get("shm")),
         cpus=_number(last.get("cpus")),
         cpu_max=last.get("cpu-max", ""),
         memory_max=_number(last.get("memory-max")),
@@ -174,13 +172,13 @@ def parse_probe(text: str) -> MachineProbe | None:
     )
 
 
-def _gpus(lines: list[str]) -> tuple[tuple[DetectedGpu, ...], str, str]:
-    """Return the GPUs, the driver, and the message of an `nvidia-smi` that fails."""
+def parse_gpus(lines: list[str]) -> tuple[tuple[DetectedGpu, ...], str, str]:
+    """Return GPUs and driver from lines of `nvidia-smi`, or else its message about a failure."""
     rows = [[part.strip() for part in line.split(",", 2)] for line in lines]
-    good = [row for row in rows if len(row) == 3 and row[0].replace(".", "").isdecimal()]
-    gpus = tuple(DetectedGpu(name=row[2], capability=row[0]) for row in good)
-    error = "" if good else " ".join(lines)
-    return gpus, good[0][1] if good else "", error
+    rows = [row for row in rows if len(row) == 3 and row[0].replace(".", "").isdecimal()]
+    gpus = tuple(DetectedGpu(name=row[2], capability=row[0]) for row in rows)
+    error = "" if rows else " ".join(lines)
+    return gpus, rows[0][1] if rows else "", error
 
 
 def _stale(text: str) -> tuple[str, str]:

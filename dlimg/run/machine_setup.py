@@ -1,17 +1,17 @@
 """The steps that make a machine ready for runs: engine, driver and toolkit. Pure.
 
-Debian's and Ubuntu's own tools do it, from NVIDIA's package sources. A step that is done is in no
-later plan, so the same command goes on after a reboot.
+A plan has only steps that are still to be done, so the same command goes on after a reboot.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from dlimg.run.doctor import DoctorFinding
 from dlimg.run.machine_packages import (
     ARCHITECTURES,
     DOCKER_PACKAGES,
-    KNOWN,
+    SUPPORTED,
     SYSTEMS,
     TURING,
     MachineSystem,
@@ -26,10 +26,13 @@ from dlimg.run.machine_packages import (
 )
 from dlimg.run.machine_probe import MachineProbe
 
+# The checks whose findings an installation mends.
+_MENDED: Final = {"engine", "driver", "container toolkit", "CDI file", "GPU in containers"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupStep:
-    """A step: its name, and the lines of shell that root runs; they stop at the first failure."""
+    """A step: its name, and shell lines to be run as root until one fails."""
 
     name: str
     lines: tuple[str, ...]
@@ -51,14 +54,13 @@ def setup_plan(
     *,
     floor: str = "",
 ) -> SetupPlan:
-    """Return what mends the findings that an installation mends; `floor` is the least driver."""
+    """Return the steps that mend failed findings; `floor` is the oldest driver that is enough."""
     system = SYSTEMS.get((probe.os, probe.os_version))
     failed = {finding.check for finding in findings if finding.state == "failed"}
-    wanted = failed & {"engine", "driver", "container toolkit", "CDI file", "GPU in containers"}
-    if not wanted:
+    if failed.isdisjoint(_MENDED):
         return SetupPlan(reboot=_reboot(probe))
     if system is None or probe.arch not in ARCHITECTURES:
-        return SetupPlan(obstacle=f"the lines are known for {KNOWN}")
+        return SetupPlan(obstacle=f"dlimg has lines for {SUPPORTED} only")
     steps = []
     if "engine" in failed and not probe.has_docker:
         steps.append(_engine_step(probe, system))
@@ -72,7 +74,7 @@ def setup_plan(
 
 
 def _reboot(probe: MachineProbe) -> str:
-    """Return why the machine has to be started anew; empty if it does not."""
+    """Return why the machine has to be rebooted; empty if it does not."""
     if probe.has_gpu and probe.installed and not probe.driver:
         if probe.module and probe.module != probe.installed:
             return f"driver {probe.module} is loaded, {probe.installed} is installed"
@@ -109,7 +111,7 @@ def _driver_step(
 
 
 def _is_turing(probe: MachineProbe) -> bool:
-    """Return whether all GPUs are Turing or later, by their PCI device numbers."""
+    """Return whether all GPUs are of Turing or later, by their PCI device numbers."""
     try:
         return bool(probe.pci) and all(int(device, 16) >= TURING for device in probe.pci)
     except ValueError:

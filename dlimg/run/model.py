@@ -1,7 +1,7 @@
-"""The values of a run: what was asked for, what was decided, what is remembered. Pure.
+"""The values of a run: the request, the decision, the record. Pure.
 
-`RunRequest` is the user's wish. `RunSpec` is the decision; whatever executes or prints a run
-takes it and nothing else. `RunRecord` is what is kept of a run that was started.
+`RunRequest` is what the user asks for. `RunSpec` is what dlimg decides, and all that the code
+needs which starts or prints a run. `RunRecord` is kept on disk after the start.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from dlimg.errors import Problem
 from dlimg.model import EMPTY_MAPPING
 
 Mode = Literal["command", "jupyter", "ssh", "both"]
-GpuWish = Literal["auto", "gpu", "cpu"]
+GpuChoice = Literal["auto", "gpu", "cpu"]
 GpuKind = Literal["none", "cdi", "runtime", "gpus"]
 MountKind = Literal["bind", "volume", "tmpfs"]
 RunState = Literal["starting", "waiting", "running", "ended", "gone", "unknown"]
@@ -21,7 +20,6 @@ RunState = Literal["starting", "waiting", "running", "ended", "gone", "unknown"]
 CODE: Final = "/code"
 OUTPUT: Final = "/output"
 DATA: Final = "/data"
-INPUT: Final = "/input"
 STOP_SECONDS: Final = 120
 # PyTorch's data loaders hand batches over in shared memory; Docker's default of 64 MB ends them.
 SHM_BYTES: Final = 8 * 2**30
@@ -41,7 +39,7 @@ class RunName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRequest:
-    """Data as the user names it: a folder, a file, `RUN/output` or stored data, and its name."""
+    """Data that the user asks for: a folder, a file, `RUN/output` or stored data, and its name."""
 
     source: str
     name: str
@@ -83,7 +81,7 @@ class RunRequest:
     command: tuple[str, ...] = ()
     name: str = ""
     env: str = ""
-    gpu: GpuWish = "auto"
+    gpu: GpuChoice = "auto"
     device: str = ""
     mode: Mode = "command"
     data: tuple[DataRequest, ...] = ()
@@ -102,7 +100,7 @@ class RunRequest:
 class GpuAccess:
     """The way in which the engine gives GPUs to a container.
 
-    `cdi` by the names in `devices`, `runtime` by NVIDIA's runtime, `gpus` by `--gpus all`.
+    `cdi`: by the names in `devices`; `runtime`: by NVIDIA's runtime; `gpus`: by `--gpus all`.
     """
 
     kind: GpuKind = "none"
@@ -145,7 +143,7 @@ class CodeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """A cheap summary of a folder, by which changes show; `files` is -1 for a folder too large."""
+    """A summary of a folder that changes with it; `files` is -1 for a folder too large to count."""
 
     files: int
     size: int
@@ -154,7 +152,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """Data of a run: its name, where it comes from, and how that looked at the start."""
+    """Data of a run: its name, its source, and the source's state when the run started."""
 
     name: str
     source: str
@@ -166,9 +164,9 @@ class RunData:
 class RunSpec:
     """The decision: all that is needed to start the container, in any tool's format.
 
-    `image` is the name and `digest` what it means now. `entrypoint` replaces the image's if it is
-    not empty, `command` are the words behind the image. `user` is empty for the image's
-    own. `security` are the engine's options, for example against SELinux.
+    `digest` is that of the image which `image` names now. `entrypoint` replaces the image's if it
+    is not empty; `command` are the arguments after the image. `user` is empty for the image's own.
+    `security` are security options of the engine, such as one that disables SELinux's labels.
     """
 
     run: RunName
@@ -194,8 +192,8 @@ class RunRecord:
     """The record of a run; times are ISO 8601 texts in UTC, `exit_code` is None until its end.
 
     `host` is the address of its engine, `base` its folder on another machine, below the home.
-    `remarks` are what the end brought up: out of memory, a full disk, changed data. `origin` is the
-    user and machine that began a run which another record is of; such a record is not written.
+    `remarks` say what went wrong by its end: out of memory, a full disk, changed data. `origin` is
+    the user and machine of a run that was started elsewhere; such a record is not written.
     """
 
     run: RunName
@@ -227,8 +225,8 @@ class ImageChoice:
     """The image of a run: names to try in this order, and the cell that they belong to.
 
     `cell` is empty for an image that the user names; `reason` says how it was chosen. `driver` is
-    the oldest NVIDIA driver that it runs with, empty for a CPU or where it is not known;
-    `driver_source` says so. `download` is about the bytes of a pull, 0 if not known.
+    the oldest NVIDIA driver that it runs with, empty for a CPU or if unknown; `driver_source` is
+    where NVIDIA states it. `download` is the approximate size of a pull in bytes, 0 if unknown.
     """
 
     names: tuple[str, ...]
@@ -238,17 +236,20 @@ class ImageChoice:
     driver_source: str = ""
     download: int = 0
     reason: str = ""
-    notes: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
-    """A run's record with its state now; `ports` are those of this machine by the container's.
+    """A run's record with its state now, and its ports: the container's, and the machine's.
 
-    `holds` is the GPU that a queued run has.
+    `holds` is the GPU that a queued run has got.
     """
 
     record: RunRecord
     state: RunState
     ports: Mapping[int, int] = field(default_factory=dict)
     holds: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        return self.state in {"starting", "waiting", "running"}

@@ -1,7 +1,6 @@
-"""The modes of an image with a server: its ports, variables and addresses."""
+"""The modes of a run with a server: their ports, variables and addresses."""
 
 import secrets
-import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
+from dlimg.host.ports import is_free
 from dlimg.host.process import run
 from dlimg.run.model import Mode, PortMapping
 
@@ -21,7 +21,7 @@ _SECONDS: Final = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModeSetup:
-    """A mode's additions to a run: ports, variables, and values that are sent like secrets."""
+    """A mode's ports and variables; those in `hidden` are sent to the container like secrets."""
 
     ports: tuple[PortMapping, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -36,29 +36,27 @@ def has_ssh(mode: Mode) -> bool:
     return mode in {"ssh", "both"}
 
 
-def mode_setup(mode: Mode, given: Mapping[str, str], context: Context) -> ModeSetup:
-    """Return the setup of a mode; `given` are variables and secrets of the user. May raise."""
+def mode_setup(mode: Mode, user_values: Mapping[str, str], context: Context) -> ModeSetup:
+    """Return the setup of a mode; the user's own variables and secrets replace its values.
+
+    Raises BadInput for ssh without a public key.
+    """
     ports, variables, hidden = [], {}, {}
     if has_jupyter(mode):
-        ports.append(PortMapping(container=JUPYTER_PORT, host=_free_port(JUPYTER_PORT)))
-        if TOKEN not in given:
+        ports.append(same_port(JUPYTER_PORT))
+        if TOKEN not in user_values:
             hidden[TOKEN] = secrets.token_hex(24)
     if has_ssh(mode):
-        ports.append(PortMapping(container=SSH_PORT, host=_free_port(SSH_PORT)))
+        ports.append(same_port(SSH_PORT))
         variables["SSH_PORT"] = str(SSH_PORT)
-        if PUBLIC_KEY not in given:
+        if PUBLIC_KEY not in user_values:
             variables[PUBLIC_KEY] = public_keys(context)
     return ModeSetup(ports=tuple(ports), variables=variables, hidden=hidden)
 
 
-def _free_port(port: int) -> int:
-    """Return the port if it can be opened here, or else 0: another one is chosen."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:  # also for a minute after a tunnel was closed
-            return 0
-    return port
+def same_port(port: int) -> PortMapping:
+    """Return the mapping to the same port of this machine, or to any free one if it is taken."""
+    return PortMapping(container=port, host=port if is_free(port) else 0)
 
 
 def public_keys(context: Context) -> str:
@@ -67,8 +65,8 @@ def public_keys(context: Context) -> str:
     files = sorted(folder.glob("id_*.pub"))
     texts = [path.read_text(encoding="utf-8", errors="replace").strip() for path in files]
     if not texts:
-        outcome = run(["ssh-add", "-L"], env=context.environment, timeout=_SECONDS)
-        texts = [outcome.stdout.strip()] if outcome.returncode == 0 else []
+        completed = run(["ssh-add", "-L"], env=context.environment, timeout=_SECONDS)
+        texts = [completed.stdout.strip()] if completed.returncode == 0 else []
     if not any(texts):
         hint = "`ssh-keygen -t ed25519` makes one"
         raise BadInput("there is no public key in ~/.ssh and none in an agent", hint=hint)
@@ -78,7 +76,7 @@ def public_keys(context: Context) -> str:
 def addresses(
     mode: Mode, ports: Mapping[int, int], hidden: Mapping[str, str], user: str
 ) -> Iterator[str]:
-    """Yield where a run of this mode is reached from this machine."""
+    """Yield the addresses on this machine of a run's servers."""
     if has_jupyter(mode) and JUPYTER_PORT in ports:
         token = f"?token={hidden[TOKEN]}" if TOKEN in hidden else ""
         yield f"Jupyter: http://127.0.0.1:{ports[JUPYTER_PORT]}/lab{token}"

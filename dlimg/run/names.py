@@ -10,14 +10,17 @@ from dlimg.errors import BadInput
 from dlimg.run.model import DataRequest, PortMapping, RunName
 
 # Letters and digits of any script; no separators of paths, shells and references.
-_NAME: Final = re.compile(r"\w[\w.-]{0,62}")
-_RUN: Final = re.compile(r"(?P<name>\w[\w.-]{0,62}):(?P<number>[1-9][0-9]{0,8})")
+NAME: Final = r"\w[\w.-]{0,62}"
+VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_NAME: Final = re.compile(NAME)
+_VARIABLE: Final = re.compile(VARIABLE)
+_RUN: Final = re.compile(rf"(?P<name>{NAME}):(?P<number>[1-9][0-9]{{0,8}})")
 _OUTPUT: Final = "/output"
 # Prefixes of sources that are fetched, no sources by themselves.
 _FETCHED: Final = ("https", "http", "hf", "kaggle", "git")
 _LONGEST: Final = 63
 _LAST_PORT: Final = 65_535
-# Folders at the root of any image: data by such a name is in /data and /input only.
+# Folders at the root of any image: data of such a name is in /data and /input only.
 ROOT_FOLDERS: Final = frozenset(
     {"bin", "boot", "code", "data", "dev", "etc", "home", "input", "lib", "lib32", "lib64"}
     | {"libx32", "media", "mnt", "opt", "output", "proc", "root", "run", "sbin", "srv", "sys"}
@@ -26,7 +29,7 @@ ROOT_FOLDERS: Final = frozenset(
 
 
 def name_from(text: str) -> str:
-    """Return a name for runs made from a folder's: what may not be in names becomes `-`."""
+    """Return the name for runs in a folder; characters that names cannot have become `-`."""
     name = re.sub(r"[^\w.-]+", "-", text).strip("-.")[:_LONGEST]
     return name if _NAME.fullmatch(name) else "run"
 
@@ -45,9 +48,9 @@ def parse_run(text: str) -> RunName | None:
 
 
 def parse_data(text: str, *, exists: bool) -> DataRequest:
-    """Return the data that `SRC[:NAME]` names; `exists` if the whole text is a path that does.
+    """Return the data that `SRC[:NAME]` names; `exists` says that the whole text is a path.
 
-    Without a name it is the source's last part, or the run's name.
+    Without NAME it is the last part of the source, or the name of the run.
     """
     source, colon, name = text.rpartition(":")
     is_prefix = source in _FETCHED
@@ -63,7 +66,7 @@ def parse_data(text: str, *, exists: bool) -> DataRequest:
 
 
 def output_of(source: str) -> RunName | None:
-    """Return the run whose output is meant by `RUN/output`; None for any other source."""
+    """Return the run that `RUN/output` names; None for any other source."""
     return parse_run(source.removesuffix(_OUTPUT)) if source.endswith(_OUTPUT) else None
 
 
@@ -75,8 +78,8 @@ def is_fetched(source: str) -> bool:
 
 def _last_part(source: str) -> str:
     if is_fetched(source):
-        place = re.split("[#?]", source.partition(":")[2])[0].rstrip("/")
-        source = place.rpartition("/")[2].partition("@")[0]
+        path = re.split("[#?]", source.partition(":")[2])[0].rstrip("/")
+        source = path.rpartition("/")[2].partition("@")[0]
     return name_from(PurePath(source.rstrip("/")).name)
 
 
@@ -104,7 +107,6 @@ def container_name(run: RunName) -> str:
 _PORT: Final = re.compile(
     r"(?:(?P<address>\d+(?:\.\d+){3}|\[[0-9a-f:]+\]):)?(?:(?P<host>\d+):)?(?P<port>\d+)"
 )
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def parse_port(text: str) -> PortMapping:
@@ -133,7 +135,7 @@ def refuse_taken_twice(ports: Iterable[PortMapping]) -> None:
 
 
 def parse_variable(text: str, environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the variable that `NAME=VALUE` sets, or `NAME` with its value here."""
+    """Return the variable that `NAME=VALUE` sets, or `NAME` with its value in this shell."""
     name, equals, value = text.partition("=")
     if not _VARIABLE.fullmatch(name):
         hint = "write NAME=VALUE or NAME"

@@ -1,8 +1,9 @@
-"""`dlimg.yaml`: what a project's runs are, parsed from text. Pure."""
+"""`dlimg.yaml`, the project file: parsed into the request of a run. Pure."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 from dlimg.document.patterns import Pattern
@@ -11,15 +12,15 @@ from dlimg.document.yaml_tree import Node, YamlMapping, YamlScalar, YamlSequence
 from dlimg.errors import BadInput
 from dlimg.model import EMPTY_MAPPING
 from dlimg.run.model import (
-    NO_LAYER,
+    STOP_SECONDS,
     DataRequest,
-    GpuWish,
+    GpuChoice,
     Mode,
     PortMapping,
     ProjectLayer,
     RunRequest,
 )
-from dlimg.run.names import check_name, parse_data, parse_port
+from dlimg.run.names import NAME, VARIABLE, check_name, parse_data, parse_port
 
 Value = TypeVar("Value")
 FILE: Final = "dlimg.yaml"
@@ -28,12 +29,10 @@ KEYS: Final = (
     *("output", "secrets", "ports", "stop_time", "idle_time"),
 )
 MODES: Final[tuple[Mode, ...]] = ("jupyter", "ssh", "both")
-_GPU: Final[Mapping[str, GpuWish]] = {"true": "gpu", "false": "cpu", "auto": "auto"}
+_GPU: Final[Mapping[str, GpuChoice]] = {"true": "gpu", "false": "cpu", "auto": "auto"}
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
-_NAME: Final = Pattern(r"\w[\w.-]{0,62}", "a name", "use letters, digits, `.`, `_` and `-`")
-_VARIABLE: Final = Pattern(
-    r"[A-Za-z_][A-Za-z0-9_]*", "the name of a variable", "e.g. WANDB_API_KEY"
-)
+_NAME: Final = Pattern(NAME, "a name", "use letters, digits, `.`, `_` and `-`")
+_VARIABLE: Final = Pattern(VARIABLE, "the name of a variable", "e.g. WANDB_API_KEY")
 _TIME: Final = Pattern(r"\d{1,6}[smh]?", "a time", "write e.g. 120s, 10m or 2h")
 _REQUIREMENT: Final = Pattern(
     r"[A-Za-z0-9][\w.-]*(?:\[[\w.,\s-]+\])?\s*(?:[~=!<>]=?=?\s*[\w.*+!,<>=~ -]+)?",
@@ -43,35 +42,19 @@ _REQUIREMENT: Final = Pattern(
 _PACKAGE: Final = Pattern(r"[a-z0-9][a-z0-9+.-]+", "a package of the distribution", "e.g. ffmpeg")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunProject:
-    """A project's runs; `image` is what `--env` takes."""
-
-    name: str = ""
-    image: str = ""
-    gpu: GpuWish = "auto"
-    command: tuple[str, ...] = ()
-    mode: Mode = "command"
-    layer: ProjectLayer = NO_LAYER
-    data: tuple[DataRequest, ...] = ()
-    output: str = ""
-    variables: Mapping[str, str] = field(default_factory=lambda: EMPTY_MAPPING)
-    secrets: tuple[str, ...] = ()
-    ports: tuple[PortMapping, ...] = ()
-    stop_seconds: int = 0
-    idle_time: str = ""
-
-
-def parse_project(text: str, source: str = FILE) -> RunProject:
-    """Return the project of this text. Raises BadInput with every problem in it."""
-    node, problems = parse_yaml(text, source)
-    validator = Validator(source, problems)
+def parse_project(text: str, folder: Path) -> RunRequest:
+    """Return the run that a project file describes. Raises BadInput with every problem in it."""
+    node, problems = parse_yaml(text, FILE)
+    validator = Validator(FILE, problems)
     table = validator.table(node, FILE, known=KEYS, example="gpu: auto")
     image, variables = _image_and_variables(table, validator)
     gpu = validator.choice(table.get("gpu"), "gpu", tuple(_GPU)) or "auto"
-    project = RunProject(
+    idle_time = validator.matching(table.get("idle_time"), "idle_time", _TIME)
+    idle = {"DLIMG_IDLE": idle_time} if idle_time else {}
+    project = RunRequest(
+        folder=folder,
         name=validator.matching(table.get("name"), "name", _NAME),
-        image=image,
+        env=image,
         gpu=_GPU[gpu],
         command=_command(table.get("command"), validator),
         mode=_mode(table.get("mode"), validator),
@@ -82,11 +65,10 @@ def parse_project(text: str, source: str = FILE) -> RunProject:
         ),
         data=tuple(_data(table.get("data"), validator)),
         output=validator.text(table.get("output"), "output"),
-        variables=variables,
+        variables={**idle, **variables},
         secrets=_matching(table, "secrets", _VARIABLE, validator),
         ports=tuple(_ports(table.get("ports"), validator)),
-        stop_seconds=_seconds(validator.matching(table.get("stop_time"), "stop_time", _TIME)),
-        idle_time=validator.matching(table.get("idle_time"), "idle_time", _TIME),
+        stop_seconds=_stop_seconds(validator.matching(table.get("stop_time"), "stop_time", _TIME)),
     )
     if project.command and project.mode != "command":
         line = table["mode"].line
@@ -117,7 +99,7 @@ def _image_and_variables(
 
 
 def _command(node: Node | None, validator: Validator) -> tuple[str, ...]:
-    """Return the words of a list, or a line for the shell."""
+    """Return the arguments of a list, or a line for the shell."""
     if isinstance(node, YamlSequence):
         return tuple(validator.text(entry, "a word of command") for entry in node.nodes)
     text = validator.text(node, "command")
@@ -179,31 +161,30 @@ def _parsed(
     return values
 
 
-def _seconds(text: str) -> int:
+def _stop_seconds(text: str) -> int:
     if not text:
-        return 0
+        return STOP_SECONDS
     number = text.rstrip("smh")
     return int(number) * _UNITS[text[len(number) :]]
 
 
-def with_project(request: RunRequest, project: RunProject) -> RunRequest:
-    """Return the request with the project's values wherever the command line has none."""
+def with_project(request: RunRequest, project: RunRequest) -> RunRequest:
+    """Return the command line's request, with the project's values where it has none."""
     is_plain = request.mode == "command" and not request.command and not request.terminal
-    idle = {"DLIMG_IDLE": project.idle_time} if project.idle_time else {}
     names = {data.name for data in request.data}
     gpu = project.gpu if request.gpu == "auto" and not request.device else request.gpu
     return replace(
         request,
         name=request.name or project.name,
-        env=request.env or project.image,
+        env=request.env or project.env,
         gpu=gpu,
         command=request.command or (project.command if is_plain else ()),
         mode=project.mode if is_plain else request.mode,
         data=(*request.data, *(data for data in project.data if data.name not in names)),
         output=request.output or project.output,
-        variables={**idle, **project.variables, **request.variables},
+        variables={**project.variables, **request.variables},
         secrets=tuple(dict.fromkeys((*project.secrets, *request.secrets))),
         ports=(*project.ports, *request.ports),
-        stop_seconds=project.stop_seconds or request.stop_seconds,
+        stop_seconds=project.stop_seconds,
         layer=project.layer,
     )

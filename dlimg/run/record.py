@@ -21,9 +21,9 @@ def runs_folder(context: Context) -> Path:
 
 
 def take_number(name: str, used: int, context: Context) -> RunName:
-    """Return the next run of this name, after `used`, whose empty record now exists.
+    """Return the next free number of this name, above `used`, and create its empty record.
 
-    The file is made exclusively, so that two commands at once get two numbers.
+    The file is opened exclusively, so that two commands at once get two numbers.
     """
     folder = runs_folder(context) / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def record_file(run: RunName, context: Context) -> Path:
 
 
 def write_record(record: RunRecord, context: Context) -> None:
-    text = json.dumps(_to_json(record), indent=2) + "\n"
+    text = json.dumps({"schema": 1, **asdict(record)}, indent=2) + "\n"
     atomic_write(record_file(record.run, context), text, mode=0o600)
 
 
@@ -66,8 +66,8 @@ def find_record(text: str, context: Context) -> RunRecord:
     records = read_records(context)
     record = last_of(text, records)
     if record is None:
-        known = {str(record.run) for record in records}
-        hint = nearest(text, known) if known else "`dlimg run` starts one"
+        names = {str(record.run) for record in records}
+        hint = nearest(text, names) if names else "`dlimg run` starts one"
         raise BadInput(f"there is no run {text!r}", hint=f"{hint} (`dlimg ps` lists runs)")
     return record
 
@@ -90,10 +90,6 @@ def _read(path: Path, context: Context) -> RunRecord | None:
         return None
 
 
-def _to_json(record: RunRecord) -> Mapping[str, Any]:
-    return {"schema": 1, **asdict(record)}
-
-
 def _from_json(document: Mapping[str, Any]) -> RunRecord:
     changed = {
         "run": RunName(**document["run"]),
@@ -105,6 +101,6 @@ def _from_json(document: Mapping[str, Any]) -> RunRecord:
 
 
 def _data(entry: Mapping[str, Any]) -> RunData:
-    print_of = entry["fingerprint"]
-    fingerprint = Fingerprint(**print_of) if print_of else None
+    values = entry["fingerprint"]
+    fingerprint = Fingerprint(**values) if values else None
     return RunData(**{**entry, "fingerprint": fingerprint})

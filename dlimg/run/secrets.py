@@ -1,20 +1,22 @@
-"""Secrets of runs: values by name, their way into a container, and masks in output."""
+"""Secrets of runs: read by name, sent to a container, masked in output."""
 
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, Negative
 from dlimg.host.process import run
 from dlimg.run.model import RunRecord, RunState
+from dlimg.run.names import VARIABLE
 from dlimg.run.start_script import MEMORY, RECEIVE
 
 MASK: Final = b"***"
 _SECONDS: Final = 60
 _PRINT: Final = 'for name; do eval "value=\\${$name-}"; printf "%s\\0" "$value"; done'
-# A shorter value is in too many texts: a mask for it would tell more than it hides.
+# A shorter value is part of too many texts: its mask would reveal more than it hides.
 _SHORTEST: Final = 4
 _NAMED: Final = re.compile(
     r"(?i)(?:^|[-_.])(?:api[-_]?key|key|token|password|passwd|secret|credentials?)$"
@@ -29,7 +31,7 @@ def secret_values(names: Iterable[str], environment: Mapping[str, str]) -> dict[
     """Return the values of secrets. Raises BadInput for one that is not set here."""
     values = {}
     for name in names:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        if not re.fullmatch(VARIABLE, name):
             hint = "--secret takes a name; the value comes from this shell's variable"
             raise BadInput("a secret is given by its name, never by its value", hint=hint)
         if not environment.get(name):
@@ -43,18 +45,18 @@ def deliver(values: Mapping[str, str], container: str, engine: Engine) -> None:
     """Send secrets over standard input to a file in the container's memory."""
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
     argv = engine.docker_argv("exec", "--interactive", container, "/bin/sh", "-c", RECEIVE)
-    outcome = run(argv, env=engine.environment, stdin=text, timeout=_SECONDS)
-    if outcome.returncode != 0:
-        raise Negative(f"the secrets do not get into the container: {outcome.tail}")
+    completed = run(argv, env=engine.environment, stdin=text, timeout=_SECONDS)
+    if completed.returncode != 0:
+        raise Negative(f"the secrets could not be sent into the container: {completed.tail}")
 
 
 def values_in(container: str, names: Sequence[str], engine: Engine) -> dict[str, str]:
     """Return the secrets that a running container has in its memory; empty if it has ended."""
     script = f". {MEMORY}/secrets && {_PRINT}"
     argv = engine.docker_argv("exec", container, "/bin/sh", "-c", script, "sh", *names)
-    outcome = run(argv, env=engine.environment, timeout=_SECONDS)
-    values = outcome.stdout.split("\0")
-    if outcome.returncode != 0 or len(values) <= len(names):
+    completed = run(argv, env=engine.environment, timeout=_SECONDS)
+    values = completed.stdout.split("\0")
+    if completed.returncode != 0 or len(values) <= len(names):
         return {}
     return dict(zip(names, values, strict=False))
 
@@ -62,7 +64,7 @@ def values_in(container: str, names: Sequence[str], engine: Engine) -> dict[str,
 def values_to_mask(record: RunRecord, state: RunState, engine: Engine) -> list[str]:
     """Return the values of a run's secrets, from its memory or from this shell.
 
-    Raises Negative where a value is not known, as it could not be masked.
+    Raises Negative for an unknown value, which could not be masked.
     """
     if not record.secrets:
         return []
@@ -80,34 +82,34 @@ def values_to_mask(record: RunRecord, state: RunState, engine: Engine) -> list[s
 
 
 class Masker:
-    """Replaces secrets in a stream of bytes, also those that are cut in two by its pieces."""
+    """Replaces secrets in a stream of bytes, also one that is split between two pieces."""
 
     def __init__(self, values: Iterable[str]) -> None:
         parts = {value for value in values if len(value) >= _SHORTEST}
         # Programs print a value of several lines line by line.
         parts |= {line for value in parts for line in value.splitlines() if len(line) >= _SHORTEST}
         self._secrets = sorted((value.encode() for value in parts), key=len, reverse=True)
-        self._rest = b""
+        self._held = b""
 
     def __call__(self, data: bytes) -> bytes:
-        """Return what can be shown so far; the start of a secret waits for the next piece."""
+        """Return the bytes to show now; the start of a secret is held until the next piece."""
         if not self._secrets:
             return data
-        text = self._rest + data
+        text = self._held + data
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        waiting = max((_overlap(text, secret) for secret in self._secrets), default=0)
-        self._rest = text[len(text) - waiting :]
-        return text[: len(text) - waiting]
+        shown = len(text) - max(_overlap(text, secret) for secret in self._secrets)
+        self._held = text[shown:]
+        return text[:shown]
 
     def end(self) -> bytes:
-        """Return what waited, once nothing follows."""
-        rest, self._rest = self._rest, b""
-        return rest
+        """Return the bytes that were held, at the end of the stream."""
+        unshown, self._held = self._held, b""
+        return unshown
 
 
 def _overlap(text: bytes, secret: bytes) -> int:
-    """Return the length of the longest end of a text that a secret begins with."""
+    """Return the length of the longest end of a text with which the secret begins."""
     longest = min(len(text), len(secret) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(secret[:size])), 0)
 
@@ -115,7 +117,7 @@ def _overlap(text: bytes, secret: bytes) -> int:
 def visible_secrets(
     command: Sequence[str], variables: Mapping[str, str], environment: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield a warning for each word that looks like a secret and that others could read."""
+    """Yield a warning for each argument and variable that looks like a secret."""
     hint = "others read it with `ps` and `docker inspect`; `--secret NAME` hides it"
     hidden = {
         value for name, value in environment.items() if _NAMED.search(name) and len(value) >= 8
@@ -123,14 +125,11 @@ def visible_secrets(
     for name, value in variables.items():
         if value and (_NAMED.search(name) or _VALUE.search(value)):
             yield f"the variable {name} looks like a secret: {hint}"
-    for position, word in enumerate(command):
-        option, equals, value = word.partition("=")
-        follows = command[position + 1] if position + 1 < len(command) else ""
-        if word.startswith("-") and _NAMED.search(option) and (value or _is_value(follows, equals)):
+    for number, (argument, following) in enumerate(zip_longest(command, command[1:], fillvalue="")):
+        option, equals, value = argument.partition("=")
+        if not equals and not following.startswith("-"):
+            value = following
+        if value and option.startswith("-") and _NAMED.search(option):
             yield f"the value of {option} in the command looks like a secret: {hint}"
-        elif _VALUE.search(word) or any(value in word for value in hidden):
-            yield f"word {position + 1} of the command looks like a secret: {hint}"
-
-
-def _is_value(word: str, equals: str) -> bool:
-    return not equals and bool(word) and not word.startswith("-")
+        elif _VALUE.search(argument) or any(value in argument for value in hidden):
+            yield f"word {number + 1} of the command looks like a secret: {hint}"

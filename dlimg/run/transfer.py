@@ -1,7 +1,8 @@
-"""Files to a machine that ssh reaches, and back: only what changed, by rsync or tar."""
+"""Copies of changed files to a machine that ssh reaches, and back, by rsync or tar."""
 
 import json
 import os
+import re
 import shlex
 import shutil
 import tarfile
@@ -28,11 +29,12 @@ cd -- "$1" 2>/dev/null || exit 0
 [ -d . ] && find . \( -type f -o -type l \) -exec stat -c '%s %Y %n' {} +
 exit 0
 """
+_LISTED: Final = re.compile(r"(\d+) (-?\d+) \./(.+)")
 _REMOVE: Final = 'cd -- "$1" && xargs -0 rm -f --'
-# Messages in English, which failures are told by.
+# Messages in English, by which failures are recognized.
 _UNPACK: Final = 'cd -- "$1" && LC_ALL=C tar -xpf - --no-same-owner'
 _PACK: Final = 'cd -- "$1" && LC_ALL=C tar -cf - --null -T -'
-# Texts of rsync and tar, each with the reason and what to do.
+# Messages of rsync and tar, each with the reason and a remedy.
 _FAILURES: Final = (
     ("No space left on device", "its disk is full", "make room there: `dlimg doctor --on {name}`"),
     ("Disk quota exceeded", "its quota is used up", "make room there, or ask for more"),
@@ -48,12 +50,12 @@ class RemoteFolder:
     path: str
 
     def list(self, *, make: bool = False) -> dict[str, FileState]:
-        """Return its files by relative path; empty without the folder, unless it is to be made."""
+        """Return its files by relative path; a missing folder has none, or is made."""
         arguments = (self.path, "make" if make else "")
-        outcome = self.host.script(_LIST, *arguments, timeout=_SECONDS)
-        if outcome.returncode != 0:
-            raise transfer_failure(self.host, outcome)
-        return parse_list(outcome.stdout)
+        completed = self.host.script(_LIST, *arguments, timeout=_SECONDS)
+        if completed.returncode != 0:
+            raise transfer_failure(self.host, completed)
+        return parse_list(completed.stdout)
 
     def remove(self, paths: Iterable[str]) -> None:
         text = "".join(f"{path}\0" for path in paths)
@@ -64,32 +66,32 @@ class RemoteFolder:
         """Copy these files and empty folders of a folder here. Raises NetworkFailure, Negative."""
         if not paths:
             return
-        if rsync_here(self.host):
-            outcome = self._rsync([f"{folder}/", f"{self.host.destination}:{self.path}/"], paths)
-            if not _has_no_rsync(outcome):
-                self._check(outcome)
-                return
+        if self._rsync([f"{folder}/", f"{self.host.destination}:{self.path}/"], paths):
+            return
         argv = self.host.argv(["sh", "-c", _UNPACK, "sh", self.path])
-        outcome = feed(argv, lambda pipe: pack(folder, paths, pipe), env=self.host.environment)
-        self._check(outcome)
+        completed = feed(argv, lambda pipe: pack(folder, paths, pipe), env=self.host.environment)
+        self._check(completed)
 
     def fetch(self, paths: Sequence[str], folder: Path) -> None:
         """Copy these files into a folder here. Raises NetworkFailure or Negative."""
         if not paths:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        if rsync_here(self.host):
-            outcome = self._rsync([f"{self.host.destination}:{self.path}/", f"{folder}/"], paths)
-            if not _has_no_rsync(outcome):
-                self._check(outcome)
-                return
-        self._check(self._fetch_tar(paths, folder))
+        if not self._rsync([f"{self.host.destination}:{self.path}/", f"{folder}/"], paths):
+            self._check(self._fetch_tar(paths, folder))
 
-    def _rsync(self, places: Sequence[str], paths: Sequence[str]) -> ProcessResult:
+    def _rsync(self, source_and_target: Sequence[str], paths: Sequence[str]) -> bool:
+        """Copy files by rsync; return False if it is missing here or there."""
+        if not has_rsync(self.host):
+            return False
         ssh = shlex.join(["ssh", *self.host.options])
         options = ["--links", "--perms", "--times", "--compress", "--partial"]
-        argv = ["rsync", *options, "--from0", "--files-from=-", "-e", ssh, "--", *places]
-        return feed(argv, lambda pipe: _write_names(paths, pipe), env=self.host.environment)
+        argv = ["rsync", *options, "--from0", "--files-from=-", "-e", ssh, "--", *source_and_target]
+        completed = feed(argv, lambda pipe: _write_names(paths, pipe), env=self.host.environment)
+        if _has_no_rsync(completed):
+            return False
+        self._check(completed)
+        return True
 
     def _fetch_tar(self, paths: Sequence[str], folder: Path) -> ProcessResult:
         argv = self.host.argv(["sh", "-c", _PACK, "sh", self.path])
@@ -114,54 +116,49 @@ class RemoteFolder:
         stderr = b"".join(errors).decode(errors="replace")
         return ProcessResult(argv=(), returncode=child.returncode, stdout="", stderr=stderr)
 
-    def _check(self, outcome: ProcessResult) -> None:
-        if outcome.returncode != 0:
-            raise transfer_failure(self.host, outcome)
+    def _check(self, completed: ProcessResult) -> None:
+        if completed.returncode != 0:
+            raise transfer_failure(self.host, completed)
 
 
-def rsync_here(host: SshHost) -> bool:
-    """Return whether rsync can be used; its addresses know no ports and no IPv6."""
+def has_rsync(host: SshHost) -> bool:
+    """Return whether there is an rsync 3 here, and an address that its syntax allows."""
     path = host.environment.get("PATH", os.defpath)
-    is_plain = ":" not in host.destination
+    is_plain = ":" not in host.destination  # neither a port nor IPv6
     return is_plain and shutil.which("rsync", path=path) is not None and _is_new_rsync(host)
 
 
 def _is_new_rsync(host: SshHost) -> bool:
     # macOS has another program of this name, which knows few of its options.
-    outcome = run(["rsync", "--version"], env=host.environment, timeout=_SECONDS)
-    return outcome.stdout.startswith("rsync  version 3")
+    completed = run(["rsync", "--version"], env=host.environment, timeout=_SECONDS)
+    return completed.stdout.startswith("rsync  version 3")
 
 
-def _has_no_rsync(outcome: ProcessResult) -> bool:
+def _has_no_rsync(completed: ProcessResult) -> bool:
     return (
-        outcome.returncode in {12, 127}
-        and "rsync: " in outcome.stderr
-        and ("not found" in outcome.stderr or "No such file" in outcome.stderr)
+        completed.returncode in {12, 127}
+        and "rsync: " in completed.stderr
+        and ("not found" in completed.stderr or "No such file" in completed.stderr)
     )
 
 
-def transfer_failure(host: SshHost, outcome: ProcessResult) -> Negative | NetworkFailure:
+def transfer_failure(host: SshHost, completed: ProcessResult) -> Negative | NetworkFailure:
     name = host.destination
     for text, reason, hint in _FAILURES:
-        if text in outcome.stderr:
-            lines = [line for line in outcome.stderr.splitlines() if text in line]
+        if text in completed.stderr:
+            lines = [line for line in completed.stderr.splitlines() if text in line]
             message = f"files cannot be copied to or from {name}: {reason}: {lines[0].strip()}"
             return Negative(message, hint=hint.format(name=name))
     lost = ("connection unexpectedly closed", "connection broke", "Broken pipe", "error in rsync")
-    if is_ssh_failure(outcome) or any(text in outcome.stderr for text in lost):
-        return connection_failure(name, outcome)
-    return Negative(f"files cannot be copied to or from {name}: {outcome.tail}")
+    if is_ssh_failure(completed) or any(text in completed.stderr for text in lost):
+        return connection_failure(name, completed)
+    return Negative(f"files cannot be copied to or from {name}: {completed.tail}")
 
 
 def parse_list(text: str) -> dict[str, FileState]:
-    """Return the files of a list; a name with a line break is none that could be compared."""
-    files = {}
-    for line in text.splitlines():
-        size, _, rest = line.partition(" ")
-        time, _, path = rest.partition(" ")
-        if size.isdecimal() and time.lstrip("-").isdecimal() and path.startswith("./"):
-            files[path.removeprefix("./")] = FileState(size=int(size), time=int(time))
-    return files
+    """Return the files of a list, except names with a line break, which it cannot hold."""
+    lines = filter(None, map(_LISTED.fullmatch, text.splitlines()))
+    return {match[3]: FileState(size=int(match[1]), time=int(match[2])) for match in lines}
 
 
 def _write_names(paths: Sequence[str], pipe: IO[bytes], close: bool = False) -> None:  # noqa: FBT001, FBT002
@@ -172,7 +169,7 @@ def _write_names(paths: Sequence[str], pipe: IO[bytes], close: bool = False) -> 
 
 
 def pack(folder: Path, paths: Sequence[str], pipe: IO[bytes]) -> None:
-    """Write a tar of these files; one that is gone meanwhile is left out."""
+    """Write a tar of these files; one that was removed meanwhile is left out."""
     with tarfile.open(fileobj=pipe, mode="w|") as tar:
         for path in paths:
             try:
@@ -200,21 +197,21 @@ def to_remove(local: Files, remote: Files, sent: Files) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesToReturn:
-    """Files to bring back, and those whose newer state here stays."""
+    """Files to bring back, and files that are newer here and stay as they are."""
 
     paths: tuple[str, ...]
     newer: tuple[str, ...]
 
 
 def code_to_return(local: Files, remote: Files, sent: Files) -> FilesToReturn:
-    """Return the files of the code that changed there since they were sent."""
+    """Return the files of the code that were changed there after they were sent."""
     changed = [p for p, state in remote.items() if sent.get(p) != state and local.get(p) != state]
     newer = [path for path in changed if local.get(path) != sent.get(path)]
     return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
 
 
 def output_to_return(local: Files, remote: Files) -> FilesToReturn:
-    """Return the files of an output that are not here, unless one here was changed later."""
+    """Return the files of an output that are missing here, or older than there."""
     changed = [path for path, state in remote.items() if local.get(path) != state]
     newer = [path for path in changed if path in local and local[path].time > remote[path].time]
     return FilesToReturn(paths=tuple(p for p in changed if p not in set(newer)), newer=tuple(newer))
@@ -225,7 +222,7 @@ def bytes_of(paths: Iterable[str], files: Files) -> int:
 
 
 def read_sent(name: str, context: Context) -> dict[str, FileState]:
-    """Return what was sent to a folder; empty for one that is new or cannot be read."""
+    """Return the files that were sent to a folder; none where that is not recorded."""
     try:
         rows = json.loads(_sent_file(name, context).read_text(encoding="utf-8"))
         return {path: FileState(size=size, time=time) for path, (size, time) in rows.items()}

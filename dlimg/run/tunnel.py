@@ -1,7 +1,6 @@
-"""Ways from this machine into a run on another: tunnels for ports, blocks for `ssh NAME`."""
+"""Tunnels to the ports of a run on another machine, and its block in an ssh configuration."""
 
 import shlex
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 from dlimg.atomic_write import atomic_write
 from dlimg.context import Context
 from dlimg.errors import NetworkFailure
+from dlimg.host.ports import free_port
 from dlimg.host.ssh import SshHost
 from dlimg.run.model import PortMapping, RunName
 
@@ -17,24 +17,24 @@ _FOLDER: Final = "ssh_config.d"
 
 
 def open_tunnels(
-    host: SshHost, wanted: Sequence[PortMapping], remote_ports: Mapping[int, int]
+    host: SshHost, requested: Sequence[PortMapping], remote_ports: Mapping[int, int]
 ) -> dict[int, int]:
-    """Open a tunnel to each port of a container and return the ports of this machine.
+    """Open a tunnel to each port of a container; return this machine's ports by the container's.
 
-    `remote_ports` has the machine's ports by the container's. They close with this process.
+    `remote_ports` are the ports of the other machine. Tunnels close when this process ends.
     """
-    chosen = {port.container: port.host for port in wanted}
+    preferred = {port.container: port.host for port in requested}
     return {
-        container: _open(host, chosen.get(container, 0), port)
+        container: _open(host, preferred.get(container, 0), port)
         for container, port in remote_ports.items()
     }
 
 
-def _open(host: SshHost, wanted: int, remote_port: int) -> int:
-    port = wanted or _free_port()
+def _open(host: SshHost, requested: int, remote_port: int) -> int:
+    port = requested or free_port()
     reason = host.forward(port, remote_port)
-    if reason and wanted:  # taken since it was looked at
-        port = _free_port()
+    if reason and requested:  # another program has taken it meanwhile
+        port = free_port()
         reason = host.forward(port, remote_port)
     if reason:
         hint = f"`ssh -N -L {port}:127.0.0.1:{remote_port} {host.destination}` opens it by hand"
@@ -42,16 +42,10 @@ def _open(host: SshHost, wanted: int, remote_port: int) -> int:
     return port
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def write_block(run: RunName, host: SshHost, port: int, user: str, context: Context) -> str:
     """Write the block of a run into dlimg's own ssh configuration; return the line that uses it."""
     name = f"dlimg-{run.name}-{run.number}"
-    known = context.config / "ssh_known_hosts"
+    known_hosts = context.config / "ssh_known_hosts"
     proxy = shlex.join(["ssh", *_config_of(host), "-W", "127.0.0.1:%p", "--", host.destination])
     lines = (
         f"Host {name}",
@@ -60,7 +54,7 @@ def write_block(run: RunName, host: SshHost, port: int, user: str, context: Cont
         f"    User {user}",
         f"    ProxyCommand {proxy}",
         f"    HostKeyAlias {name}",
-        f'    UserKnownHostsFile "{known}"',
+        f'    UserKnownHostsFile "{known_hosts}"',
         "    StrictHostKeyChecking accept-new",
     )
     atomic_write(_block_file(run, context), "\n".join(lines) + "\n", mode=0o600)

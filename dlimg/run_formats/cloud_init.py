@@ -53,7 +53,7 @@ def cloud_init_text(run: PrintedRun) -> str:
 
 
 def vm_script(run: PrintedRun) -> str:
-    """Return the script, with the run's settings and its `docker run` before the steps."""
+    """Return the script: the run's settings and its `docker run`, then the steps."""
     on_machine = _on_machine(run)
     folders = dict.fromkeys(_folders(run).values())
     settings = {
@@ -93,7 +93,7 @@ def _on_machine(run: PrintedRun) -> PrintedRun:
 
 
 def _folders(run: PrintedRun) -> Mapping[str, str]:
-    """Return the folder on the machine of each source: by its first place in the container."""
+    """Return the machine's folder for each source, named after its first path in the container."""
     folders: dict[str, str] = {}
     for mount in run.spec.mounts:
         folder = f"/srv/dlimg/{run.name}{mount.target}"
@@ -109,7 +109,7 @@ def _folders(run: PrintedRun) -> Mapping[str, str]:
 def _docker_run(run: PrintedRun) -> str:
     restart = ["--restart unless-stopped"] if run.mode != "command" else []
     name = f"docker run --detach --init --name dlimg-{run.name}"
-    command = shlex.join(run.words_with_secrets)
+    command = shlex.join(run.command_with_secrets)
     lines = [name, *restart, *docker_options(run), shlex.quote(run.spec.image), command]
     return f"  {joined_lines(lines, indent=4)}"
 

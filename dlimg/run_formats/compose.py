@@ -26,7 +26,7 @@ def _service(run: PrintedRun) -> dict[str, Any]:
     service = {
         "image": spec.image,
         "entrypoint": list(spec.entrypoint),
-        "command": list(run.words_with_secrets),
+        "command": list(run.command_with_secrets),
         "init": True,
         "working_dir": spec.working_folder,
         "user": spec.user,
@@ -70,7 +70,7 @@ def _deploy(gpu: GpuAccess) -> dict[str, Any]:
 
 
 def _escaped(value: Any) -> Any:  # noqa: ANN401 - JSON's values
-    """Return the value with each `$` of its texts doubled: Compose would put variables there."""
+    """Return the value with `$` doubled in its texts, as Compose replaces variables in them."""
     match value:
         case str():
             return value.replace("$", "$$")

@@ -8,7 +8,7 @@ from dlimg.run.model import CODE, Mount
 from dlimg.run_formats.engines import mount_text
 from dlimg.run_formats.model import PrintedRun, bytes_short, refuse
 
-# Tools put values for these into any text, and there is no way to write them as they are.
+# Tools replace these in any text by values, and there is no way to escape them.
 _SUBSTITUTED: Final = re.compile(
     r"\$\{(localEnv|env|containerEnv):|\$\{(local|container)WorkspaceFolder|\$\{devcontainerId\}"
 )
@@ -42,14 +42,14 @@ def devcontainer_text(run: PrintedRun) -> str:
         ],
         "hostRequirements": {"gpu": True} if spec.gpu and not is_cdi else {},
         "forwardPorts": [port.container for port in spec.ports],
-        "postAttachCommand": list(run.words),
+        "postAttachCommand": list(run.full_command),
     }
     document = {name: value for name, value in document.items() if value}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def _code(run: PrintedRun) -> str:
-    """Return the mount of the folder with the file; of one that CSV would break, its path."""
+    """Return the mount of the folder that has the file; as a path if its name needs quotes."""
     mount = run.mount(CODE) or Mount(kind="bind", source=_FOLDER, target=CODE)
     if any(character in mount.source for character in ',"\n\r'):
         return mount_text(mount)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dlimg.run.model import GpuAccess, Mount, PortMapping
 from dlimg.run_formats.model import NVIDIA_CDI, PrintedRun, bytes_short, comment, refuse
 
-# The words of each line; a text in which a shell's variable stands is quoted already.
+# Options quoted for a shell, one text for each line of the command.
 Lines = Iterator[str]
 
 
@@ -155,16 +155,14 @@ def mount_text(mount: Mount, target: str = "target", read_only: str = "readonly"
 
 
 def _variables(run: PrintedRun) -> Lines:
-    variables = {**run.spec.variables}
-    yield from (f"--env {shlex.quote(f'{name}={text}')}" for name, text in variables.items())
-    labels = run.spec.labels
-    yield from (f"--label {shlex.quote(f'{name}={text}')}" for name, text in labels.items())
+    for option, values in (("--env", run.spec.variables), ("--label", run.spec.labels)):
+        yield from (f"{option} {shlex.quote(f'{name}={text}')}" for name, text in values.items())
 
 
 def _command(run: PrintedRun) -> Lines:
-    first, *rest = run.spec.entrypoint or ("",)
-    if first:
-        yield f"--entrypoint {shlex.quote(first)}"
+    program, *arguments = run.spec.entrypoint or ("",)
+    if program:
+        yield f"--entrypoint {shlex.quote(program)}"
     yield shlex.quote(run.spec.image)
-    if rest or run.spec.command:
-        yield shlex.join((*rest, *run.spec.command))
+    if arguments or run.spec.command:
+        yield shlex.join((*arguments, *run.spec.command))

@@ -16,7 +16,7 @@ _SHM: Final = "shm"
 
 
 def kubernetes_text(run: PrintedRun) -> str:
-    """Return a claim for files, a pod to copy them, and a job that waits for it to be done."""
+    """Return a claim for files, a pod to copy them with, and a suspended job."""
     documents = [_claim(run), _copying_pod(run), _job(run)]
     return comment(*_job_steps(run)) + yaml_text(*documents)
 
@@ -61,7 +61,7 @@ def _claim(run: PrintedRun) -> dict[str, Any]:
 
 
 def _copying_pod(run: PrintedRun) -> dict[str, Any]:
-    """Return a pod without a GPU that only waits, so that files can be copied."""
+    """Return a pod without a GPU that sleeps, so that files can be copied into its volume."""
     pod = _pod(run)
     container = {
         **{name: pod["containers"][0][name] for name in ("name", "image", "workingDir")},
@@ -102,8 +102,8 @@ def _pod(run: PrintedRun) -> dict[str, Any]:
     container = {
         "name": run.name,
         "image": spec.image,
-        "command": [_expanded(word) for word in spec.entrypoint],
-        "args": [_expanded(word) for word in spec.command],
+        "command": [_escaped(argument) for argument in spec.entrypoint],
+        "args": [_escaped(argument) for argument in spec.command],
         "workingDir": spec.working_folder,
         "env": list(_environment(run)),
         "ports": [{"containerPort": port.container} for port in spec.ports],
@@ -141,13 +141,13 @@ def _security(run: PrintedRun) -> dict[str, Any]:
 
 def _environment(run: PrintedRun) -> Iterator[dict[str, Any]]:
     for name, text in run.spec.variables.items():
-        yield {"name": name, "value": _expanded(text)}
+        yield {"name": name, "value": _escaped(text)}
     for name in run.secrets:
         yield {"name": name, "valueFrom": {"secretKeyRef": {"name": run.name, "key": name}}}
 
 
-def _expanded(text: str) -> str:
-    """Return a text that is itself again after Kubernetes has put variables for `$(NAME)`."""
+def _escaped(text: str) -> str:
+    """Return a text escaped for Kubernetes, which replaces `$(NAME)` by variables."""
     return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
@@ -161,7 +161,7 @@ def _volume_mounts(run: PrintedRun) -> list[dict[str, Any]]:
 
 
 def _sub_paths(run: PrintedRun) -> Iterator[tuple[Mount, str]]:
-    """Yield each mount with its folder in the claim; data under several names has one."""
+    """Yield each mount with its folder in the claim; data at several paths has one folder."""
     paths: dict[str, str] = {}
     for mount in run.spec.mounts:
         path = mount.target.strip("/")
@@ -175,7 +175,7 @@ def _quantity(size: int) -> str:
 
 
 def _job_steps(run: PrintedRun) -> Iterator[str]:
-    """Yield the commands from the files here to the results here."""
+    """Yield the commands that copy files there, start the job and copy results back."""
     copying = f"{run.name}-copying"
     wait = f"kubectl wait --for=condition=Ready pod/{copying}"
     yield from _secret_steps(run)
@@ -198,7 +198,7 @@ def _job_steps(run: PrintedRun) -> Iterator[str]:
 
 
 def _data(run: PrintedRun) -> Iterator[tuple[str, str]]:
-    """Yield data that is copied: each source once, with its first place."""
+    """Yield data that is copied: each source once, with its first path in the container."""
     targets = {mount.source: mount.target for mount in reversed(run.spec.mounts) if mount.source}
     for source, target in reversed(targets.items()):
         if target not in (CODE, OUTPUT):
@@ -210,7 +210,7 @@ def _copy(source: str, pod: str, target: str) -> str:
 
 
 def _secret_steps(run: PrintedRun, options: str = "") -> Iterator[str]:
-    """Yield the line of bash that stores secrets; as files, so that no argument has a value."""
+    """Yield the line of bash that stores secrets from files, so that no argument has a value."""
     if run.secrets:
         files = " ".join(f'--from-file={name}=<(printf %s "${name}")' for name in run.secrets)
         yield f"kubectl create secret generic {run.name} {options}{files}"

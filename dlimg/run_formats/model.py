@@ -1,4 +1,4 @@
-"""The values that formats are written from, and where a run's folders are. Pure."""
+"""The run that is written for another tool, and helpers of several formats. Pure."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ Format = Literal[
 ]
 
 NVIDIA_CDI: Final = "nvidia.com/gpu=all"
-# The mode's own start, for lines in which another command comes before it.
+# The entry point of images, for tools that replace it.
 _ENTRY_POINT: Final = "dlimg-entrypoint"
 _LONGEST_LABEL: Final = 40
 _SHELL_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\x85]")
@@ -37,8 +37,8 @@ _EXPORT_SECRETS: Final = (
 class PrintedRun:
     """A run to be written for another tool.
 
-    `secrets` are names of variables, `driver` is the oldest NVIDIA driver that the image runs
-    with: empty without a GPU, or where it is not known.
+    `secrets` are names of variables. `driver` is the oldest NVIDIA driver that the image runs
+    with; it is empty without a GPU, or if it is unknown.
     """
 
     spec: RunSpec
@@ -56,49 +56,49 @@ class PrintedRun:
         return label if label[0].isalpha() else f"run-{label}"
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The command as one that another one may execute: a mode is a word of the entry point."""
+    def full_command(self) -> tuple[str, ...]:
+        """The command for tools that replace the entry point, which a mode needs."""
         is_mode = self.mode != "command" and bool(self.spec.command)
         return (_ENTRY_POINT, *self.spec.command) if is_mode else self.spec.command
 
     @property
-    def words_with_secrets(self) -> tuple[str, ...]:
-        """The command, after files of secrets have become variables."""
+    def command_with_secrets(self) -> tuple[str, ...]:
+        """The command, behind a shell that exports secrets from their files."""
         if not (self.secrets and self.spec.command):
             return self.spec.command
-        return ("sh", "-c", _EXPORT_SECRETS, "sh", *self.secrets, "--", *self.words)
+        return ("sh", "-c", _EXPORT_SECRETS, "sh", *self.secrets, "--", *self.full_command)
 
     def mount(self, target: str) -> Mount | None:
         return next((mount for mount in self.spec.mounts if mount.target == target), None)
 
     @property
     def code(self) -> str:
-        """The folder that is /code; empty without."""
+        """The folder that is /code; empty without one."""
         mount = self.mount(CODE)
         return mount.source if mount else ""
 
     @property
     def output(self) -> str:
-        """The folder that is /output; empty without."""
+        """The folder that is /output; empty without one."""
         mount = self.mount(OUTPUT)
         return mount.source if mount else ""
 
     @property
     def gpu_count(self) -> int:
-        """The number of GPUs for tools that count them; those that are not named count as 1."""
+        """The number of GPUs, for tools that ask for one; 1 if no device is named."""
         names = [name for name in self.spec.gpu.devices if not name.endswith("=all")]
         return len(names) or 1 if self.spec.gpu else 0
 
 
 def quoted(arguments: tuple[str, ...]) -> str:
-    """Return arguments as a line of a shell; escapes for control characters keep it one line."""
+    """Return arguments quoted for a shell, with control characters escaped to keep one line."""
     return " ".join(_quoted(argument) for argument in arguments)
 
 
-def _quoted(word: str) -> str:
-    if not _SHELL_CONTROL.search(word):
-        return shlex.quote(word)
-    text = word.replace("\\", "\\\\").replace("'", "\\'")
+def _quoted(argument: str) -> str:
+    if not _SHELL_CONTROL.search(argument):
+        return shlex.quote(argument)
+    text = argument.replace("\\", "\\\\").replace("'", "\\'")
     return "$'" + _SHELL_CONTROL.sub(_escape, text) + "'"
 
 
@@ -107,7 +107,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def comment(*lines: str) -> str:
-    """Return lines as comments; those with a line break would leave the comment, and may not."""
+    """Return lines as comments; none of them may have a line break."""
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 

@@ -11,15 +11,15 @@ from dlimg.run_formats.yaml_text import yaml_text
 # SkyPilot takes the cheapest of these; all CUDA images of dlimg's own matrix run on them.
 _ACCELERATORS: Final = ("T4", "L4", "A10G", "L40S", "A100", "H100")
 _WORK: Final = "~/sky_workdir"
-# Puts a link to what SkyPilot has copied where the image has an empty folder.
-_PLACE: Final = (
+# Links a path of the container to a folder that SkyPilot has copied.
+_LINK_FUNCTION: Final = (
     'place() { mkdir -p "${2%/*}"; [ -L "$2" ] || rmdir "$2" 2>/dev/null; ln -sfn "$1" "$2"; }\n'
 )
 _SHORTEST_NAME: Final = 2
 
 
 def skypilot_text(run: PrintedRun) -> str:
-    """Return a task for `sky launch`; its folders become links at the places of a container."""
+    """Return a task for `sky launch`; it links the container's paths to the copied folders."""
     spec = run.spec
     for path in (mount.source for mount in spec.mounts):
         for name in (*spec.variables, *run.secrets):
@@ -67,14 +67,14 @@ def _data(run: PrintedRun) -> dict[int, str]:
 
 def _script(run: PrintedRun, data: dict[int, str]) -> Iterator[str]:
     numbers = {source: number for number, source in data.items()}
-    yield _PLACE
+    yield _LINK_FUNCTION
     for mount in run.spec.mounts:
         if mount.target == CODE:
             yield f"place {_WORK} {CODE}\n"
         elif mount.source in numbers and mount.target != OUTPUT:
             yield f"place ~/dlimg-data/{numbers[mount.source]} {shlex.quote(mount.target)}\n"
     yield f"mkdir -p {OUTPUT}\ncd {shlex.quote(run.spec.working_folder)}\n"
-    yield f"{shlex.join(run.words)}\n"
+    yield f"{shlex.join(run.full_command)}\n"
 
 
 def dstack_text(run: PrintedRun) -> str:
@@ -107,7 +107,7 @@ def dstack_text(run: PrintedRun) -> str:
         "env": [*(f"{name}={text}" for name, text in in_list.items()), *run.secrets],
         "commands": [
             *(f"export {name}={shlex.quote(text)}" for name, text in in_commands.items()),
-            shlex.join(run.words),
+            shlex.join(run.full_command),
         ],
         "ports": [f"{port.host or port.container}:{port.container}" for port in spec.ports],
         "resources": resources,

@@ -1,7 +1,7 @@
-"""The script that sets a bare Debian or Ubuntu machine up for a run. Pure.
+"""The script that prepares a bare Debian or Ubuntu machine for a run. Pure.
 
-Each step looks first and does only what is missing, so that it goes on after a reboot, and a
-second run changes nothing.
+Each step checks first and does only what is missing, so that the script goes on after a reboot and
+changes nothing when it is run again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,9 @@ from typing import Final
 from dlimg.run.machine_packages import (
     DOCKER_PACKAGES,
     DPKG_ARCHITECTURES,
-    KNOWN,
     LAST_CLOSED_BRANCH,
     OLDEST_DOCKER,
+    SUPPORTED,
     SYSTEMS,
     TURING,
     PackageSources,
@@ -70,11 +70,11 @@ install_driver() {
     system=$ID$(echo "$VERSION_ID" | tr -d .)
     case $system in
         @SYSTEMS@) ;;
-        *) fail "NVIDIA has no packages for $PRETTY_NAME" "take one of: @KNOWN@" ;;
+        *) fail "NVIDIA has no packages for $PRETTY_NAME" "take one of: @SUPPORTED@" ;;
     esac
     case $(dpkg --print-architecture) in
 @ARCHITECTURES@
-        *) fail "NVIDIA has no packages for $(uname -m)" "take one of: @KNOWN@" ;;
+        *) fail "NVIDIA has no packages for $(uname -m)" "take one of: @SUPPORTED@" ;;
     esac
     say "installing NVIDIA's driver, branch $branch"
     if [ "$ID" = debian ]; then
@@ -204,14 +204,14 @@ fi
 
 
 def steps() -> str:
-    """Return the steps with packages and their sources."""
+    """Return the steps, with the placeholders for packages and their sources filled."""
     text = _STEPS
-    for place, value in _places().items():
-        text = text.replace(place, value)
+    for placeholder, value in _placeholders().items():
+        text = text.replace(placeholder, value)
     return text
 
 
-def _places() -> Mapping[str, str]:
+def _placeholders() -> Mapping[str, str]:
     sources = PackageSources()
     driver = driver_lines(
         sources, folder="$system", architecture="$arch", branch="$branch", package="$package"
@@ -222,7 +222,7 @@ def _places() -> Mapping[str, str]:
         "@TURING@": hex(TURING),
         "@LAST_CLOSED@": str(LAST_CLOSED_BRANCH),
         "@SYSTEMS@": " | ".join(system.folder for system in SYSTEMS.values()),
-        "@KNOWN@": KNOWN,
+        "@SUPPORTED@": SUPPORTED,
         "@ARCHITECTURES@": _cases("arch", DPKG_ARCHITECTURES, indent=8),
         "@CONTRIB@": _indented(contrib_lines("$VERSION_CODENAME"), indent=8),
         "@DRIVER@": _indented(driver, indent=4),

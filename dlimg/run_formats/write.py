@@ -35,7 +35,7 @@ _UNWRITABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 def write_run(run: PrintedRun, format_: Format) -> str:
-    """Return the run in a format. Raises BadInput for what the format cannot say."""
+    """Return the run in a format. Raises BadInput for a run that the format cannot express."""
     texts = [*run.spec.command, *run.spec.variables.values()]
     texts += [text for mount in run.spec.mounts for text in (mount.source, mount.target)]
     for text in texts:

@@ -1,11 +1,11 @@
-"""YAML that readers of 1.1 and 1.2 understand alike: texts that could be else are quoted. Pure."""
+"""YAML with the same meaning in versions 1.1 and 1.2: ambiguous texts are quoted. Pure."""
 
 import re
 from typing import Any, Final
 
 import yaml
 
-# Neither a number, a truth value, null, a time, nor with any character that YAML gives a meaning.
+# No number, boolean, null or time, and no character that YAML gives a meaning.
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*")
 _RESERVED: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _BLOCK: Final = re.compile(r"[^\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff]*")

@@ -38,24 +38,29 @@ class Folder:
         self.name = f"t{secrets.token_hex(4)}"
         self.variables = {**os.environ, "XDG_STATE_HOME": str(state)}
 
-    def words(self, *options: str, command: Sequence[str] = ()) -> tuple[str, ...]:
+    def arguments(self, *options: str, command: Sequence[str] = ()) -> tuple[str, ...]:
         given = () if "--env" in options else ("--env", self.image)
         return ("run", *given, "--name", self.name, *options, "--", *command)
 
     def run(self, *options: str, command: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-        words = self.words(*options, command=command)
-        return dlimg(*words, cwd=self.path, variables=self.variables)
+        arguments = self.arguments(*options, command=command)
+        return dlimg(*arguments, cwd=self.path, variables=self.variables)
 
     def shell(self, script: str, *options: str) -> subprocess.CompletedProcess[str]:
         return self.run(*options, command=("sh", "-c", script))
 
-    def dlimg(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return dlimg(*words, cwd=self.path, variables={**self.variables, **variables})
+    def dlimg(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return dlimg(*arguments, cwd=self.path, variables={**self.variables, **variables})
 
     def start(self, script: str, *options: str) -> subprocess.Popen[str]:
         """A followed run, as a program that gets signals."""
         return subprocess.Popen(
-            [sys.executable, "-m", "dlimg", *self.words(*options, command=("sh", "-c", script))],
+            [
+                sys.executable,
+                "-m",
+                "dlimg",
+                *self.arguments(*options, command=("sh", "-c", script)),
+            ],
             cwd=self.path,
             env={**self.variables, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
@@ -133,9 +138,9 @@ def test_files_belong_to_the_user_of_the_specification(
 
 
 def test_the_exit_code_and_all_words_of_the_command_come_through(folder: Folder) -> None:
-    words = ["a b", "$HOME", "it's", '"', "你好", "--gpu", "*"]
-    ended = folder.run(command=("python", "-c", "import sys; print(sys.argv[1:])", *words))
-    assert ended.stdout == f"{words}\n"
+    arguments = ["a b", "$HOME", "it's", '"', "你好", "--gpu", "*"]
+    ended = folder.run(command=("python", "-c", "import sys; print(sys.argv[1:])", *arguments))
+    assert ended.stdout == f"{arguments}\n"
     assert folder.shell("exit 7").returncode == 7
     assert folder.run(command=("exit 8; echo 'a line'",)).returncode == 8
 
@@ -354,7 +359,7 @@ def test_a_run_out_of_memory_says_so(folder: Folder, engine: Engine) -> None:
     folder.wait(1, "ended")
     row = folder.status(1)
     assert row["exit_code"] == 137
-    assert row["remarks"] == ["the kernel ended a process of it: out of memory"]
+    assert row["remarks"] == ["the kernel killed one of its processes: out of memory"]
 
 
 def test_a_full_disk_during_output_is_named(folder: Folder, tmp_path: Path) -> None:
@@ -496,7 +501,7 @@ def test_a_wrong_project_file_is_refused_with_its_line(folder: Folder) -> None:
 
 def test_a_shell_in_a_terminal_and_attaching_to_a_run(folder: Folder) -> None:
     output = in_terminal(
-        folder, folder.words("--terminal", command=()), "echo in $((6*7)); exit 3\n"
+        folder, folder.arguments("--terminal", command=()), "echo in $((6*7)); exit 3\n"
     )
     assert "in 42" in output
     assert folder.status(1)["exit_code"] == 3
@@ -515,11 +520,11 @@ def test_a_shell_in_a_terminal_and_attaching_to_a_run(folder: Folder) -> None:
     assert folder.dlimg("attach", folder.name).returncode == 2
 
 
-def in_terminal(folder: Folder, words: Sequence[str], typed: str) -> str:
+def in_terminal(folder: Folder, arguments: Sequence[str], typed: str) -> str:
     """The output of a command in a terminal of its own, into which this is typed."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         cwd=folder.path,
         env={**folder.variables, "PYTHONPATH": str(ROOT), "TERM": "dumb"},
         stdin=slave,
@@ -553,9 +558,9 @@ def test_a_stop_gives_a_program_in_a_line_for_the_shell_time(folder: Folder) -> 
         "print('go', flush=True)\n"
         "time.sleep(300)\n"
     )
-    words = folder.words(command=("python save.py; echo next",))
+    arguments = folder.arguments(command=("python save.py; echo next",))
     process = subprocess.Popen(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         cwd=folder.path,
         env={**folder.variables, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -39,7 +39,9 @@ def config(run: PrintedRun, compose: Path, environment: dict[str, str]) -> Any:
 def test_compose_reads_each_word_path_and_value(compose: Path, environment: dict[str, str]) -> None:
     service = config(HARD, compose, environment)["services"]["run"]
     # It writes `$` as `$$` again, as it read it.
-    assert [word.replace("$$", "$") for word in service["command"]] == list(HARD.words_with_secrets)
+    assert [word.replace("$$", "$") for word in service["command"]] == list(
+        HARD.command_with_secrets
+    )
     values = {name: text.replace("$$", "$") for name, text in service["environment"].items()}
     assert values == HARD.spec.variables
     assert service["volumes"][0]["source"].replace("$$", "$") == HARD_FOLDER

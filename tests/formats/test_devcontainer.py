@@ -35,7 +35,7 @@ esac
 """
 
 
-def devcontainer(text: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def devcontainer(text: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     file = folder / ".devcontainer/devcontainer.json"
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="utf-8")
@@ -43,7 +43,7 @@ def devcontainer(text: str, folder: Path, *words: str) -> subprocess.CompletedPr
     docker = folder / "docker"
     docker.write_text(DOCKER)
     docker.chmod(0o755)
-    argv = ["node", str(COMMAND), *words, "--workspace-folder", str(folder)]
+    argv = ["node", str(COMMAND), *arguments, "--workspace-folder", str(folder)]
     variables = {**os.environ, "WANDB_API_KEY": "its value"}
     return execute([*argv, "--docker-path", str(docker)], variables)
 
@@ -53,7 +53,7 @@ def test_the_dev_containers_command_reads_the_file(run: PrintedRun, tmp_path: Pa
     outcome = devcontainer(write_run(run, "devcontainer"), tmp_path, "read-configuration")
     assert outcome.returncode == 0, outcome.stderr
     config = json.loads(outcome.stdout)["configuration"]
-    assert config["postAttachCommand"] == list(run.words)
+    assert config["postAttachCommand"] == list(run.full_command)
     assert config.get("containerEnv", {}) == run.spec.variables
     assert config["workspaceFolder"] == "/code"
 
@@ -66,12 +66,12 @@ def test_the_dev_containers_command_starts_docker_with_it(
 ) -> None:
     outcome = devcontainer(write_run(run, "devcontainer"), tmp_path, "up")
     assert (tmp_path / "run").exists(), outcome.stderr
-    words = (tmp_path / "run").read_text(encoding="utf-8").split("\0")[:-1]
-    given = set(itertools.pairwise(words))
+    arguments = (tmp_path / "run").read_text(encoding="utf-8").split("\0")[:-1]
+    given = set(itertools.pairwise(arguments))
     for name, value in run.spec.variables.items():
         assert ("-e", f"{name}={value}") in given
     for mount in run.spec.mounts:
         if mount.target != "/code":
             assert ("--mount", mount_text(mount)) in given
-    assert {"--shm-size=8g", "--stop-timeout=120", "--init", gpu} <= set(words)
-    assert "its value" not in " ".join(words)
+    assert {"--shm-size=8g", "--stop-timeout=120", "--init", gpu} <= set(arguments)
+    assert "its value" not in " ".join(arguments)

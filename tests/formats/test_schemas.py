@@ -86,12 +86,12 @@ def test_cloud_init_refuses_an_unknown_key(cloud_init: Path, tmp_path: Path) -> 
     assert outcome.returncode != 0
 
 
-def parsed(code: str, text: str, folder: Path, *words: str) -> Any:
+def parsed(code: str, text: str, folder: Path, *arguments: str) -> Any:
     """Return what another tool's parser has read, by Python code that prints it as JSON."""
     file = folder / "run.yaml"
     file.write_text(text, encoding="utf-8")
     variables = {**os.environ, "HOME": str(folder), "WANDB_API_KEY": "its value"}
-    argv = [sys.executable, "-W", "ignore", "-c", code, str(file), *words]
+    argv = [sys.executable, "-W", "ignore", "-c", code, str(file), *arguments]
     outcome = execute(argv, variables)
     assert outcome.returncode == 0, outcome.stderr[-2000:]
     return json.loads(outcome.stdout.splitlines()[-1])

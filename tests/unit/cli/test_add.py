@@ -197,11 +197,11 @@ def test_what_is_refused_changes_nothing(
 
 @pytest.mark.usefixtures("matrix")
 @pytest.mark.parametrize(
-    "words", [["1", "--cuda", "12", "--cpu"], ["1", "2"], ["1", "--flavour", "y"]]
+    "arguments", [["1", "--cuda", "12", "--cpu"], ["1", "2"], ["1", "--flavour", "y"]]
 )
-def test_wrong_usage(words: list[str]) -> None:
+def test_wrong_usage(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["add", "jax", *words])
+        main(["add", "jax", *arguments])
     assert caught.value.code == 2
 
 

@@ -147,11 +147,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_bare_machine_is_measured_and_no_evidence_kept(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--on-host", "fake", "--python", sys.executable]
-    assert main(["test", *words]) == 0
+    arguments = ["--on-host", "fake", "--python", sys.executable]
+    assert main(["test", *arguments]) == 0
     kept = (project / "state/dlimg/evidence/host-fake.json").read_bytes()
     capsys.readouterr()
-    assert main(["bench-gpu", *words, "--format", "json", "--report", "bench.md"]) == 0
+    assert main(["bench-gpu", *arguments, "--format", "json", "--report", "bench.md"]) == 0
     printed = capsys.readouterr()
     answer = json.loads(printed.out)[0]
     assert answer["benchmark"] == FIGURES
@@ -159,7 +159,7 @@ def test_a_bare_machine_is_measured_and_no_evidence_kept(
     assert "trains" not in printed.err
     assert (project / "state/dlimg/evidence/host-fake.json").read_bytes() == kept
     assert "NVIDIA H200, driver 580.159" in (project / "bench.md").read_text()
-    assert main(["bench-gpu", *words]) == 0
+    assert main(["bench-gpu", *arguments]) == 0
     assert "302,000 GFLOP/s" in capsys.readouterr().out
 
 
@@ -208,7 +208,7 @@ def test_images_are_measured_by_a_test_run(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         ([], "bench-gpu takes images, or --on-host and a family"),
         ([], "dlimg bench-gpu --on-host pytorch"),
@@ -219,13 +219,13 @@ def test_images_are_measured_by_a_test_run(
     ],
 )
 def test_wrong_options_of_bench_gpu_are_refused(
-    words: list[str],
+    arguments: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(ROOT)
-    assert main(["bench-gpu", *words]) == 2
+    assert main(["bench-gpu", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 

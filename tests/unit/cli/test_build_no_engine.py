@@ -34,16 +34,16 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), WORDS, ids=lambda item: str(item)[:60])
+@pytest.mark.parametrize(("arguments", "code", "said"), WORDS, ids=lambda item: str(item)[:60])
 def test_options_that_need_an_engine_are_refused(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     code: int,
     said: str,
     project: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     try:
-        result = main([*words, "--no-engine"])
+        result = main([*arguments, "--no-engine"])
     except SystemExit as ended:  # argparse's own refusal
         result = int(ended.code or 0)
     error = capsys.readouterr().err

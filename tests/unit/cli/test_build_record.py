@@ -35,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize("words", [(), ("--no-engine",)])
+@pytest.mark.parametrize("arguments", [(), ("--no-engine",)])
 @pytest.mark.parametrize(
     ("place", "said"),
     [
@@ -46,10 +46,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_record_that_cannot_be_is_refused_before_a_build(
-    words: tuple[str, ...], place: str, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], place: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo("pipe")
-    assert main(["build", CELL, "--record", place, *words]) == 2
+    assert main(["build", CELL, "--record", place, *arguments]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -13,8 +13,8 @@ CPU = "jax-0.12.0.1-cpu-py3.13-debian13"
 CUDA = "pytorch-2.15.0-cuda13.2-py3.13-debian13"
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["--matrix", str(ROOT / "matrix.yaml"), "checks", *words]) == 0
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["--matrix", str(ROOT / "matrix.yaml"), "checks", *arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -74,8 +74,8 @@ def test_own_checks_are_among_them(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    words = ["checks", "--checks", str(tmp_path / "none")]
-    assert main(["--matrix", str(ROOT / "matrix.yaml"), *words]) == 2
+    arguments = ["checks", "--checks", str(tmp_path / "none")]
+    assert main(["--matrix", str(ROOT / "matrix.yaml"), *arguments]) == 2
     assert "none: no such folder" in capsys.readouterr().err
 
 
@@ -86,10 +86,13 @@ RANKS = ("two gpus", "gpu", "compiler", "network", "image", "-")
 def test_the_documentation_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
     needs: dict[tuple[str, str], set[str]] = {}
     for row in json.loads(said(capsys, "--format", "json")):
-        words = needs.setdefault((row["family"], row["check"]), set())
-        words.update(row["needs"].split(", "))
+        check_needs = needs.setdefault((row["family"], row["check"]), set())
+        check_needs.update(row["needs"].split(", "))
     families = list(dict.fromkeys(family for family, _ in needs))
-    most = {pair: next(rank for rank in RANKS if rank in words) for pair, words in needs.items()}
+    most = {
+        pair: next(rank for rank in RANKS if rank in check_needs)
+        for pair, check_needs in needs.items()
+    }
     lines = [f"| greatest need | {' | '.join(families)} |"]
     for rank in reversed(RANKS):
         counts = [

@@ -150,7 +150,7 @@ def test_commands_on_a_damaged_store(
 ) -> None:
     spoil, codes = SABOTAGES[name]
     spoil(stored)
-    assert tuple(main(["store", *words]) for words in ACTIONS) == codes
+    assert tuple(main(["store", *arguments]) for arguments in ACTIONS) == codes
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert not any(codes) or str(stored.store.path) in err or CELL in err or "damaged" in err

@@ -11,8 +11,8 @@ from dlimg.pipeline.facts_files import FACTS
 from dlimg.report.facts import COLUMNS, confidence, version_ranges
 
 
-def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["facts", *words]) == 0
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["facts", *arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -65,7 +65,7 @@ def test_facts_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "said"),
     [
         (["gpux"], "did you mean 'gpus'?"),
         (["gpus", "RTX 4091"], "did you mean 'RTX 4090'?"),
@@ -73,8 +73,10 @@ def test_facts_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["cuda", "12.7"], "did you mean '12."),
     ],
 )
-def test_an_unknown_word(capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
-    assert main(["facts", *words]) == 2
+def test_an_unknown_word(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(["facts", *arguments]) == 2
     assert said in capsys.readouterr().err
 
 

@@ -243,8 +243,8 @@ def test_one_commit_for_each_release(
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "somebody")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")
-    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "before"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "before"]):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
     (folder / "jax.yaml").write_text(f"{JAX}# half done\n")
     stocked(shop)
     refreshed(refresh(shop, folder, commit=True), ["torch"])

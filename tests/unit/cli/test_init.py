@@ -49,8 +49,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "new"
 
 
-def init(wheel: Path, *words: str) -> int:
-    return main(["init", "--wheel", str(wheel), *words])
+def init(wheel: Path, *arguments: str) -> int:
+    return main(["init", "--wheel", str(wheel), *arguments])
 
 
 def files_of(folder: Path) -> set[str]:
@@ -202,7 +202,7 @@ def test_a_failure_halfway_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("words", "message", "hint"),
+    ("arguments", "message", "hint"),
     [
         (("--family", "jaxx"), "--family jaxx: no such family", "did you mean 'jax'?"),
         (("--wheel", "dlimg-9.9-py3-none-any.whl"), "not the wheel of this dlimg", WHEEL),
@@ -210,9 +210,13 @@ def test_a_failure_halfway_leaves_nothing(
     ],
 )
 def test_wrong_words_are_refused(
-    wheel: Path, words: tuple[str, ...], message: str, hint: str, capsys: pytest.CaptureFixture[str]
+    wheel: Path,
+    arguments: tuple[str, ...],
+    message: str,
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert init(wheel, *words, "new") == 2
+    assert init(wheel, *arguments, "new") == 2
     error = capsys.readouterr().err
     assert message in error
     assert hint in error

@@ -476,8 +476,8 @@ def test_evidence_that_is_damaged_or_about_another_image_is_never_believed(
     notes = [line for line in printed.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 9
     assert all("is ignored: " in note for note in notes)
-    for words in (f"it is about {other}", "it is about no image", "sends other bytes"):
-        assert sum(words in note for note in notes) == 1, words
+    for texts in (f"it is about {other}", "it is about no image", "sends other bytes"):
+        assert sum(texts in note for note in notes) == 1, texts
     assert sum("locks other wheels" in note for note in notes) == 1
 
 

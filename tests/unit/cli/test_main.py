@@ -33,10 +33,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*words: str) -> int:
+def run(*arguments: str) -> int:
     """The exit code, also of what argparse ends by itself."""
     try:
-        return main(words)
+        return main(arguments)
     except SystemExit as ended:
         return int(ended.code or 0)
 
@@ -56,11 +56,11 @@ GOOD = [
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize(("words", "said"), GOOD, ids=" ".join)
+@pytest.mark.parametrize(("arguments", "said"), GOOD, ids=" ".join)
 def test_commands_that_succeed(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*words) == 0
+    assert run(*arguments) == 0
     assert said in capsys.readouterr().out
 
 
@@ -88,11 +88,11 @@ BAD = [
 
 
 @pytest.mark.usefixtures("project")
-@pytest.mark.parametrize(("words", "code", "said"), BAD, ids=str)
+@pytest.mark.parametrize(("arguments", "code", "said"), BAD, ids=str)
 def test_commands_that_are_refused(
-    words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*words) == code
+    assert run(*arguments) == code
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
@@ -243,9 +243,9 @@ def test_a_reader_that_leaves_changes_no_exit_code(line: str, codes: str) -> Non
     assert "BrokenPipe" not in ended.stderr
 
 
-def cpu_seconds(*words: str) -> float:
+def cpu_seconds(*arguments: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -21,8 +21,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def parsed(*words: str) -> RunOptions:
-    return options_of(dispatch.parse(["run", *words]))
+def parsed(*arguments: str) -> RunOptions:
+    return options_of(dispatch.parse(["run", *arguments]))
 
 
 def test_words_behind_the_dashes_are_the_command() -> None:
@@ -41,8 +41,19 @@ def test_options_of_data_ports_and_variables_are_read(
 ) -> None:
     (folder / "a:b").mkdir()
     monkeypatch.setenv("HERE", "$x 你好")
-    words = ("--data", "../m:digits", "--data", "a:b", "-p", "80:8080", "-e", "HERE", "-e", "A=1=2")
-    request = parsed(*words, "--", "x").request
+    arguments = (
+        "--data",
+        "../m:digits",
+        "--data",
+        "a:b",
+        "-p",
+        "80:8080",
+        "-e",
+        "HERE",
+        "-e",
+        "A=1=2",
+    )
+    request = parsed(*arguments, "--", "x").request
     assert [(data.source, data.name) for data in request.data] == [
         ("../m", "digits"),
         ("a:b", "a-b"),
@@ -52,7 +63,7 @@ def test_options_of_data_ports_and_variables_are_read(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("--mode", "jupyter", "x"), "--mode jupyter and a command exclude each other"),
         (("-t", "-d"), "--terminal and --detach exclude each other"),
@@ -68,9 +79,9 @@ def test_options_of_data_ports_and_variables_are_read(
     ],
 )
 def test_options_that_cannot_be_are_refused(
-    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", *words]) == 2
+    assert main(["run", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -80,19 +91,19 @@ def test_what_is_given_twice_counts_once() -> None:
 
 
 def test_an_unknown_mode_or_two_wishes_for_a_gpu_are_wrong_usage() -> None:
-    for words in (("--mode", "jupiter"), ("--gpu", "--cpu")):
+    for arguments in (("--mode", "jupiter"), ("--gpu", "--cpu")):
         with pytest.raises(SystemExit) as error:
-            parsed(*words)
+            parsed(*arguments)
         assert error.value.code == 2
 
 
-@pytest.mark.parametrize("words", [("run", "--", "true"), ("stop", "a"), ("data", "ls")])
+@pytest.mark.parametrize("arguments", [("run", "--", "true"), ("stop", "a"), ("data", "ls")])
 def test_without_an_engine_the_address_and_a_hint_are_shown(
-    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(list(words))
+    code = main(list(arguments))
     shown = capsys.readouterr().err
-    if words[0] == "stop":
+    if arguments[0] == "stop":
         assert (code, "there is no run 'a'" in shown) == (2, True)
     else:
         assert (code, "no container engine answers" in shown) == (4, True)
@@ -120,7 +131,7 @@ def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("rm",),
         ("rm", "--ended", "x"),
@@ -130,5 +141,5 @@ def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -
         ("data", "add", "x", ""),
     ],
 )
-def test_commands_of_runs_refuse_what_they_cannot_do(words: tuple[str, ...]) -> None:
-    assert main(list(words)) == 2
+def test_commands_of_runs_refuse_what_they_cannot_do(arguments: tuple[str, ...]) -> None:
+    assert main(list(arguments)) == 2

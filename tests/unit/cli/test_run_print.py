@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def run_print(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run_print(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     # No engine is there: it would be looked for at this address.
     variables = {
         "PATH": "/usr/bin:/bin",
@@ -17,7 +17,7 @@ def run_print(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": str(ROOT),
         "DOCKER_HOST": "unix:///nowhere.sock",
     }
-    argv = [sys.executable, "-m", "dlimg", "run", "--cpu", "--print", *words]
+    argv = [sys.executable, "-m", "dlimg", "run", "--cpu", "--print", *arguments]
     return subprocess.run(
         argv, check=False, capture_output=True, text=True, cwd=folder, env=variables
     )
@@ -41,7 +41,7 @@ def test_a_project_is_printed_without_an_engine(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("compose", "--on", "me@vm"), "--print and --on exclude each other"),
         (("compose", "--queue"), "--queue"),
@@ -50,10 +50,10 @@ def test_a_project_is_printed_without_an_engine(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_printed_is_refused(
-    words: tuple[str, ...], message: str, tmp_path: Path
+    arguments: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "train.py").touch()
-    outcome = run_print(tmp_path, *words)
+    outcome = run_print(tmp_path, *arguments)
     assert outcome.returncode == 2
     assert outcome.stdout == ""
     assert message in outcome.stderr

@@ -111,7 +111,7 @@ def test_a_layer_of_the_store_is_exact() -> None:
     store = StoreIndex(
         layers={str(torch): layer(1), str(own): layer(2)}, images={}, others={}, bytecode={}
     )
-    exact = [(words, size) for words, size, is_exact in shown(CELL, LOCK, store) if is_exact]
+    exact = [(history, size) for history, size, is_exact in shown(CELL, LOCK, store) if is_exact]
     assert exact == [("wheel: torch 1.0", 1), (CELL_HISTORY, 2)]
     other = estimate_layers(CELL, LOCK, store, compression="zstd3")
     assert not any(one.exact for one in other)
@@ -135,7 +135,7 @@ def test_what_another_image_on_the_same_system_has_is_taken_for_this_one() -> No
         ("debian12", "3.11", bytecode_history(TORCH)): layer(3),
     }
     store = StoreIndex(layers={}, images={}, others=others, bytecode={})
-    result = {words: size for words, size, _ in shown(CELL, LOCK, store)}
+    result = {history: size for history, size, _ in shown(CELL, LOCK, store)}
     assert result[system_history(CELL)] == 1
     assert result["byte code: pip 1.0"] == 2
     assert result["byte code: torch 1.0"] == 25_000_000
@@ -146,7 +146,7 @@ def store(tmp_path: Path) -> Store:
     return Store(path=tmp_path / "dlimg/layers")
 
 
-def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> None:
+def assembled(store: Store, cell: Cell, lock: Lock, histories: Sequence[str]) -> None:
     """An image with a layer for each of these words, in the store."""
     ranks = {"wheel": LayerRank.FRAMEWORK, "own": LayerRank.CELL, "system": LayerRank.SYSTEM}
     found = [
@@ -155,16 +155,16 @@ def assembled(store: Store, cell: Cell, lock: Lock, words: Sequence[str]) -> Non
             rank=ranks.get(word.partition(":")[0], LayerRank.WHEEL_BYTECODE),
             history=word,
         )
-        for number, word in enumerate(words, start=1)
+        for number, word in enumerate(histories, start=1)
     ]
     save_image(store, make_image(found, ImageConfig(), cell_labels(cell, lock), "amd64"))
 
 
 def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(store: Store) -> None:
-    words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
-    assembled(store, CELL, LOCK, words)
+    histories = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
+    assembled(store, CELL, LOCK, histories)
     result = estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
-    assert [(one.history, one.exact) for one in result] == [(word, True) for word in words]
+    assert [(one.history, one.exact) for one in result] == [(word, True) for word in histories]
     assert [one.rank for one in result] == [
         LayerRank.FRAMEWORK,
         LayerRank.SYSTEM,
@@ -185,8 +185,8 @@ def test_an_image_that_was_assembled_is_exact_as_long_as_its_lock_is_the_same(st
 
 
 def test_ranks_of_an_older_record_follow_from_its_history(store: Store) -> None:
-    words = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
-    assembled(store, CELL, LOCK, words)
+    history = [wheel_history(TORCH), system_history(CELL), "own: x", "byte code: torch 1.0"]
+    assembled(store, CELL, LOCK, history)
     ranks = [
         one.rank for one in estimate_layers(CELL, LOCK, read_store_index(store), compression=GZIP)
     ]
@@ -294,7 +294,7 @@ def test_the_size_table_is_the_golden_one(name: str, draw: Callable[[], str]) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("text", "told"),
     [
         ("wheel: torch 2.15.0", "torch 2.15.0"),
         ("small wheels: a 1, b 2, c 3", "small wheels, 3 of them"),
@@ -306,8 +306,8 @@ def test_the_size_table_is_the_golden_one(name: str, draw: Callable[[], str]) ->
         ("RUN a: b", "RUN a: b"),
     ],
 )
-def test_words_for_a_layer(words: str, told: str) -> None:
-    one = LayerEstimate(digest="x", size=1, history=words, rank=LayerRank.CELL, exact=True)
+def test_words_for_a_layer(text: str, told: str) -> None:
+    one = LayerEstimate(digest="x", size=1, history=text, rank=LayerRank.CELL, exact=True)
     assert layer_text(one) == told
 
 

@@ -145,8 +145,8 @@ def test_json_has_just_these_fields(capsys: pytest.CaptureFixture[str]) -> None:
 def test_cells_and_old_environments(
     ask: str, code: int, fails_at: str | None, rule: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = shlex.quote(ask) if " --" not in ask else ask
-    found_code, result = said(words, capsys)
+    arguments = shlex.quote(ask) if " --" not in ask else ask
+    found_code, result = said(arguments, capsys)
     assert (found_code, result["fails_at"]) == (code, fails_at)
     assert rule in {reason["rule"] for reason in result["reasons"]}
 

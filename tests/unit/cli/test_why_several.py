@@ -49,9 +49,9 @@ FACTS_ALONE: list[tuple[str, dict[str, str], str]] = [
 
 
 def ask(texts: str, options: Mapping[str, str], resolver: Resolver | None = None) -> SeveralAnswer:
-    words = tuple(shlex.split(texts))
-    question = WhyQuestion(text=" ".join(words), **options)
-    return answer_requirements(question, words, TODAY, resolver or offline_resolver())
+    arguments = tuple(shlex.split(texts))
+    question = WhyQuestion(text=" ".join(arguments), **options)
+    return answer_requirements(question, arguments, TODAY, resolver or offline_resolver())
 
 
 def spoken(answer: SeveralAnswer) -> str:
@@ -59,18 +59,18 @@ def spoken(answer: SeveralAnswer) -> str:
     return " ".join([*(conflict.message for conflict in answer.conflicts), *rules])
 
 
-@pytest.mark.parametrize(("texts", "options", "words"), FACTS_ALONE)
-def test_the_facts_alone(texts: str, options: dict[str, str], words: str) -> None:
+@pytest.mark.parametrize(("texts", "options", "text"), FACTS_ALONE)
+def test_the_facts_alone(texts: str, options: dict[str, str], text: str) -> None:
     answer = ask(texts, options)
-    assert answer.valid is (words == "")
-    assert words in spoken(answer)
+    assert answer.valid is (text == "")
+    assert text in spoken(answer)
     assert answer.resolved.outcome == "not asked"
     assert "the facts alone" in several_text(answer)
 
 
-@pytest.mark.parametrize(("texts", "options", "words"), [row for row in FACTS_ALONE if row[2]])
-def test_what_is_offered_instead_works(texts: str, options: dict[str, str], words: str) -> None:
-    del words
+@pytest.mark.parametrize(("texts", "options", "text"), [row for row in FACTS_ALONE if row[2]])
+def test_what_is_offered_instead_works(texts: str, options: dict[str, str], text: str) -> None:
+    del text
     answer = ask(texts, options)
     assert answer.nearest or "driver" in options, "something near it works"
     for suggestion in answer.nearest:
@@ -267,7 +267,7 @@ def test_the_json_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["torch==2.6.0", "torch==2.7.0"], "torch is named twice"),
         (["torch==2.6.7", "numpy<2"], "no facts about torch 2.6.7"),
@@ -281,7 +281,7 @@ def test_the_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_questions_that_cannot_be_read(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["why", *words, "--offline"]) == 2
+    assert main(["why", *arguments, "--offline"]) == 2
     assert message in capsys.readouterr().err

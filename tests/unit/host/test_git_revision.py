@@ -17,9 +17,9 @@ ENVIRONMENT = {
 CONTEXT = Context.of(ENVIRONMENT, print)
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     me = ("-c", "user.name=a", "-c", "user.email=a@example.com")
-    argv = ["git", "-C", str(folder), *me, *words]
+    argv = ["git", "-C", str(folder), *me, *arguments]
     return subprocess.run(
         argv, check=True, capture_output=True, text=True, env=ENVIRONMENT
     ).stdout.strip()

@@ -9,7 +9,7 @@ from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.model import DetectedGpu, LocalMachine
 from dlimg.pipeline.pick import read_pick_context, with_user_registry
-from dlimg.pipeline.run_image import ImageWish, choose_image, nearest_version
+from dlimg.pipeline.run_image import ImageRequest, choose_image, nearest_version
 from dlimg.run.model import ImageChoice, Mode
 
 MATRIX = str(Path(__file__).parents[3] / "matrix.yaml")
@@ -25,7 +25,7 @@ OLD = LocalMachine(
 def choose(
     env: str, folder: Path, *, machine: LocalMachine | None = None, mode: Mode = "command"
 ) -> ImageChoice:
-    wish = ImageWish(
+    image_request = ImageRequest(
         env=env,
         mode=mode,
         gpu=machine is not None,
@@ -34,7 +34,7 @@ def choose(
         folder=folder,
     )
     context = Context.of({"HOME": str(folder)}, print)
-    return choose_image(wish, MATRIX, context)
+    return choose_image(image_request, MATRIX, context)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +166,10 @@ def test_run_and_pick_take_the_users_registry_for_dlimgs_own_matrix(
     (own / "locks").symlink_to(Path(MATRIX).parent / "locks")
     monkeypatch.chdir(tmp_path)
     context = Context.of({"HOME": str(tmp_path), "DLIMG_REGISTRY": "ghcr.io/me"}, print)
-    wish = ImageWish(
+    image_request = ImageRequest(
         env="jax", mode="command", gpu=False, machine=None, architecture="amd64", folder=tmp_path
     )
-    choice = choose_image(wish, matrix, context)
+    choice = choose_image(image_request, matrix, context)
     assert choice.names[0].startswith(f"{registry}/jax:0.12.0.1-cpu-")
     picked = with_user_registry(read_pick_context(matrix or MATRIX, TODAY), context)
     cells = {cell.id: cell for cell in picked.catalog.cells}

@@ -1,12 +1,11 @@
 """Runs on another machine: what it says of itself, and where its files lie."""
 
 import re
-import socket
 
 import pytest
 
 from dlimg.model import DetectedGpu
-from dlimg.pipeline.run_on import is_free, parse_machine, remote_base
+from dlimg.pipeline.run_on import parse_machine, remote_base
 
 ANSWER = (
     "Last login: today\nuser 1000:1001\nhome /home/me\narch x86_64\n"
@@ -43,10 +42,3 @@ def test_the_folder_there_has_plain_letters(name: str) -> None:
 def test_folders_of_one_name_have_different_places() -> None:
     assert remote_base("/a/project") != remote_base("/b/project")
     assert remote_base("/a/project") == remote_base("/a/project")
-
-
-def test_a_port_that_something_listens_on_is_not_free() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        assert not is_free(taken.getsockname()[1])

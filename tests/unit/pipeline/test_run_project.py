@@ -51,7 +51,7 @@ def test_each_template_is_a_project_that_can_be_read(
         assert project.mode == "jupyter"
         assert json.loads((folder / "start.ipynb").read_text())["nbformat"] == 4
     else:
-        assert project.image == template
+        assert project.env == template
         assert project.command == ("sh", "-c", "python train.py")
         ast.parse((folder / "train.py").read_text())
 
@@ -82,8 +82,8 @@ def test_a_project_begins_with_a_repository(tmp_path: Path, context: Context) ->
     (source / "model.py").write_text("import jax\n")
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-qm", "x"], check=True)
-    wish = NewRunProject(folder=tmp_path / "new", template="jax", git_url=str(source))
-    assert "train.py" not in start_run_project(wish, context)
+    request = NewRunProject(folder=tmp_path / "new", template="jax", git_url=str(source))
+    assert "train.py" not in start_run_project(request, context)
     assert (tmp_path / "new/model.py").exists()
     assert read_project_file(tmp_path / "new")
     missing = NewRunProject(folder=tmp_path / "no", template="jax", git_url=f"{source}-none")

@@ -20,7 +20,7 @@ from dlimg.pipeline.run_locate import locate_image
 from dlimg.pipeline.run_start import RunStart, create_run
 from dlimg.run.data_volume import LABEL
 from dlimg.run.find import this_origin
-from dlimg.run.model import RUN_LABEL, DataRequest, GpuWish, ImageChoice, RunRequest
+from dlimg.run.model import RUN_LABEL, DataRequest, GpuChoice, ImageChoice, RunRequest
 from dlimg.run.record import read_records, write_record
 from tests.support import run_engine
 
@@ -273,9 +273,9 @@ def test_only_a_line_for_the_shell_waits_for_its_programs(start: Callable[..., R
     assert line.spec.command == ("sh", "-c", "trap 'exit 143' TERM\na; b $1", "x", "y z")
     assert line.spec.variables["TINI_KILL_PROCESS_GROUP"] == "1"
     assert line.record.command == ("sh", "-c", "a; b $1", "x", "y z")
-    for words in (("python", "a.py"), ("sh", "-c"), ("sh", "a.sh")):
-        other = start(command=words)
-        assert other.spec.command == words
+    for arguments in (("python", "a.py"), ("sh", "-c"), ("sh", "a.sh")):
+        other = start(command=arguments)
+        assert other.spec.command == arguments
         assert "TINI_KILL_PROCESS_GROUP" not in other.spec.variables
 
 
@@ -386,7 +386,7 @@ ALL = [{"Source": "cdi", "ID": "nvidia.com/gpu=all"}]
 
 
 def decide(
-    machine: LocalMachine | None, context: Context, gpu: GpuWish = "auto", **details: Any
+    machine: LocalMachine | None, context: Context, gpu: GpuChoice = "auto", **details: Any
 ) -> GpuDecision:
     engine = run_engine.engine(run_engine.FakeApi(), context, host="unix:///fake", **details)
     return decide_gpu(RunRequest(folder=Path(), gpu=gpu), machine, engine)

@@ -18,7 +18,7 @@ ENDED = replace(
     started="2026-11-29T10:00:01.500",
     finished="2026-11-29T10:02:05",
     exit_code=137,
-    remarks=("the kernel ended a process of it: out of memory",),
+    remarks=("the kernel killed one of its processes: out of memory",),
 )
 
 
@@ -34,7 +34,7 @@ def local_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_end_of_a_run_says_code_time_output_and_remarks() -> None:
     assert list(end_lines(ENDED, (2, 1_500_000))) == [
         f"你好:2: ended with 137 after 2 min 04 s; output: 2 files, 2 MB in {ENDED.output}",
-        "你好:2: the kernel ended a process of it: out of memory",
+        "你好:2: the kernel killed one of its processes: out of memory",
     ]
     assert "output" not in next(iter(end_lines(ENDED, (0, 0))))
 

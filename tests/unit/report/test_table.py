@@ -46,8 +46,8 @@ def test_a_narrow_terminal_gets_blocks_without_what_is_not_there() -> None:
 def test_no_word_is_taken_apart_and_no_line_is_too_long(width: int) -> None:
     lines = drawn(width)
     assert max(map(len, lines)) <= width
-    words = {word for row in ROWS for cell in row for word in cell.split()} - {"-"}
-    assert words <= set(" ".join(lines).split())
+    cell_words = {word for row in ROWS for cell in row for word in cell.split()} - {"-"}
+    assert cell_words <= set(" ".join(lines).split())
 
 
 def test_a_name_wider_than_the_terminal_is_all_there() -> None:

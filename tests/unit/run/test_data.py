@@ -29,22 +29,22 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 @pytest.mark.parametrize(
     ("text", "source"),
     [
-        ("../mnist", DataSource(kind="path", place="../mnist")),
-        ("C:\\data", DataSource(kind="path", place="C:\\data")),
-        ("https://a.b/x.zip", DataSource(kind="https", place="https://a.b/x.zip")),
+        ("../mnist", DataSource(kind="path", location="../mnist")),
+        ("C:\\data", DataSource(kind="path", location="C:\\data")),
+        ("https://a.b/x.zip", DataSource(kind="https", location="https://a.b/x.zip")),
         (
             f"https://a.b/x?y=1#sha256={DIGEST}",
-            DataSource(kind="https", place="https://a.b/x?y=1", sha256=DIGEST),
+            DataSource(kind="https", location="https://a.b/x?y=1", sha256=DIGEST),
         ),
-        ("hf:a/b", DataSource(kind="hf", place="a/b", revision="main")),
+        ("hf:a/b", DataSource(kind="hf", location="a/b", revision="main")),
         (
             "hf:datasets/a/b@v1",
-            DataSource(kind="hf", place="datasets/a/b", revision="v1"),
+            DataSource(kind="hf", location="datasets/a/b", revision="v1"),
         ),
-        ("kaggle:a/b", DataSource(kind="kaggle", place="a/b")),
-        ("kaggle:competitions/x", DataSource(kind="kaggle", place="competitions/x")),
-        ("git:https://a.b/c#v1", DataSource(kind="git", place="https://a.b/c", revision="v1")),
-        ("git:git@a.b:c", DataSource(kind="git", place="git@a.b:c")),
+        ("kaggle:a/b", DataSource(kind="kaggle", location="a/b")),
+        ("kaggle:competitions/x", DataSource(kind="kaggle", location="competitions/x")),
+        ("git:https://a.b/c#v1", DataSource(kind="git", location="https://a.b/c", revision="v1")),
+        ("git:git@a.b:c", DataSource(kind="git", location="git@a.b:c")),
     ],
 )
 def test_the_prefix_says_where_data_comes_from(text: str, source: DataSource) -> None:
@@ -207,7 +207,7 @@ def test_a_repository_of_hugging_face_is_fetched_file_by_file(
 
 
 def test_kaggle_needs_a_login_that_is_not_in_the_message(tmp_path: Path, context: Context) -> None:
-    with pytest.raises(BadInput, match="Kaggle gives data to users only"):
+    with pytest.raises(BadInput, match="Kaggle's downloads need a login"):
         fetch(parse_source("kaggle:a/b"), "x", tmp_path / "x", context)
 
 

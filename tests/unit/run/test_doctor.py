@@ -144,7 +144,7 @@ def test_a_good_machine_has_nothing_to_mend() -> None:
         ({"quota": "/dev/sda1 100* 90 100"}, "quota", "used up", "remove files"),
         ({"time": 5000}, "clock", "3999 s ahead", "timedatectl set-ntp"),
         ({"time": 500}, "clock", "501 s behind", "timedatectl set-ntp"),
-        ({"registry": False}, "network", "ghcr.io is not known there", "resolv.conf"),
+        ({"registry": False}, "network", "ghcr.io cannot be resolved", "resolv.conf"),
     ],
 )
 def test_a_fault_is_a_finding_with_its_remedy(

@@ -45,7 +45,7 @@ def test_a_run_killed_by_the_kernel_says_out_of_memory(record: RunRecord, contex
     api = run_engine.FakeApi()
     api.set_state("c1", "exited", ExitCode=137, OOMKilled=True)
     status = lifecycle.status_of(record, run_engine.engine(api, context), context)
-    assert status.record.remarks == ("the kernel ended a process of it: out of memory",)
+    assert status.record.remarks == ("the kernel killed one of its processes: out of memory",)
 
 
 def test_data_that_changed_during_a_run_is_named(

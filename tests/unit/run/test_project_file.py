@@ -15,6 +15,7 @@ from dlimg.run.project_file import KEYS, parse_project, with_project
 SCHEMA = json.loads(
     (Path(dlimg.__file__).parent / "project_files/new/schema.json").read_text(encoding="utf-8")
 )
+FOLDER = Path("hello")
 WHOLE = """\
 name: hello
 image: tensorflow-2.21
@@ -36,8 +37,8 @@ idle_time: 2h
 
 
 def test_every_key_is_read() -> None:
-    project = parse_project(WHOLE)
-    assert (project.name, project.image, project.gpu) == ("hello", "tensorflow-2.21", "gpu")
+    project = parse_project(WHOLE, FOLDER)
+    assert (project.name, project.env, project.gpu) == ("hello", "tensorflow-2.21", "gpu")
     assert project.command == ("sh", "-c", 'python train.py --epochs "$EPOCHS"')
     assert project.layer == ProjectLayer(
         packages=("tqdm", "rich>=13,<15"), apt=("ffmpeg",), setup=("echo one", "echo two")
@@ -46,16 +47,16 @@ def test_every_key_is_read() -> None:
         DataRequest(source="../mnist", name="digits"),
         DataRequest(source="other:3/output", name="model"),
     )
-    assert project.variables == {"EPOCHS": "3", "NAME": "你好 $x"}
+    assert project.variables == {"EPOCHS": "3", "NAME": "你好 $x", "DLIMG_IDLE": "2h"}
     assert project.secrets == ("WANDB_API_KEY",)
     assert project.ports == (PortMapping(container=6006), PortMapping(container=9001, host=9000))
-    assert (project.output, project.stop_seconds, project.idle_time) == ("results", 600, "2h")
+    assert (project.output, project.stop_seconds) == ("results", 600)
 
 
 def test_env_with_one_text_is_the_image() -> None:
-    assert parse_project("env: pytorch").image == "pytorch"
+    assert parse_project("env: pytorch", FOLDER).env == "pytorch"
     with pytest.raises(BadInput, match="env and image both name the image"):
-        parse_project("env: pytorch\nimage: jax\n")
+        parse_project("env: pytorch\nimage: jax\n", FOLDER)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_what_is_wrong_is_refused_with_its_line_and_what_is_right(
     text: str, message: str, hint: str
 ) -> None:
     with pytest.raises(BadInput) as error:
-        parse_project(text)
+        parse_project(text, FOLDER)
     assert message in str(error.value)
     assert hint in str(error.value)
     assert "dlimg.yaml:" in str(error.value)
@@ -105,25 +106,25 @@ def test_what_is_wrong_is_refused_with_its_line_and_what_is_right(
 @pytest.mark.parametrize("text", ["data: {x: '', y: [a]}", "ports: 99999", "data: [':x']"])
 def test_each_problem_is_said_once_and_in_the_words_of_the_file(text: str) -> None:
     with pytest.raises(BadInput) as error:
-        parse_project(text)
+        parse_project(text, FOLDER)
     problems = error.value.problems
     assert len({problem.message for problem in problems}) == len(problems)
     assert "--" not in str(error.value)
 
 
 def test_data_may_have_a_number_as_name_and_an_address_as_source() -> None:
-    data = parse_project("data: {1: x, words: 'hf:a/b@main'}").data
+    data = parse_project("data: {1: x, words: 'hf:a/b@main'}", FOLDER).data
     assert [(entry.name, entry.source) for entry in data] == [("1", "x"), ("words", "hf:a/b@main")]
 
 
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(BadInput) as error:
-        parse_project("nam: x\ngpu: maybe\n")
+        parse_project("nam: x\ngpu: maybe\n", FOLDER)
     assert len(error.value.problems) == 2
 
 
 def test_the_command_line_is_above_the_project(tmp_path: Path) -> None:
-    project = parse_project(WHOLE)
+    project = parse_project(WHOLE, FOLDER)
     plain = with_project(RunRequest(folder=tmp_path), project)
     assert (plain.name, plain.env, plain.gpu) == ("hello", "tensorflow-2.21", "gpu")
     assert plain.stop_seconds == 600

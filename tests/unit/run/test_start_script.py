@@ -12,7 +12,14 @@ from dlimg.model import DetectedGpu, LocalMachine
 from dlimg.run import gpu_queue
 from dlimg.run.model import GpuAccess
 from dlimg.run.secrets import _PRINT
-from dlimg.run.start_script import LOCKS, MEMORY, RECEIVE, Waiting, exec_words, start_words
+from dlimg.run.start_script import (
+    LOCKS,
+    MEMORY,
+    RECEIVE,
+    StartConditions,
+    exec_command,
+    start_entrypoint,
+)
 from tests.support import run_engine
 
 ENTRY = ("/usr/bin/env", "ENTERED=yes")
@@ -26,18 +33,18 @@ class Containers:
         self.gpus = tuple((str(number), number) for number in range(gpus))
         self.locks = gpu_queue.lock_folder([n for n, _ in self.gpus], context, folder / "locks")
 
-    def words(self, name: str, words: tuple[str, ...]) -> list[str]:
+    def argv(self, name: str, command: tuple[str, ...]) -> list[str]:
         memory = self.folder / name
         memory.mkdir(exist_ok=True)
         (memory / "hostname").write_text(name)
         places = {LOCKS: self.locks, MEMORY: memory, "/etc/hostname": memory / "hostname"}
         for place in sorted(places, key=len, reverse=True):
-            words = tuple(word.replace(place, str(places[place])) for word in words)
-        return list(words)
+            command = tuple(text.replace(place, str(places[place])) for text in command)
+        return list(command)
 
     def start(self, name: str, command: str, *, queue: bool = True) -> subprocess.Popen[str]:
-        waiting = Waiting(run=name, gpus=self.gpus, queue=queue)
-        argv = self.words(name, (*start_words(waiting, ENTRY), "sh", "-c", command))
+        conditions = StartConditions(run=name, gpus=self.gpus, queue=queue)
+        argv = self.argv(name, (*start_entrypoint(conditions, ENTRY), "sh", "-c", command))
         return subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -51,7 +58,7 @@ def wait_for(path: Path) -> None:
 
 
 def test_nothing_to_wait_for_needs_no_script() -> None:
-    assert start_words(Waiting(run="a:1"), ENTRY) == ()
+    assert start_entrypoint(StartConditions(run="a:1"), ENTRY) == ()
 
 
 def test_two_queued_runs_share_out_two_gpus_and_a_third_waits(
@@ -105,15 +112,15 @@ def test_secrets_come_over_standard_input_and_are_variables_then(
     tmp_path: Path, context: Context
 ) -> None:
     containers = Containers(tmp_path, context, gpus=0)
-    waiting = Waiting(run="a:1", secrets=True)
+    conditions = StartConditions(run="a:1", secrets=True)
     show = ("printenv", "A_KEY")
-    start = containers.words("c", (*start_words(waiting, ENTRY), *show))
+    start = containers.argv("c", (*start_entrypoint(conditions, ENTRY), *show))
     process = subprocess.Popen(start, stdout=subprocess.PIPE, text=True)
-    receive = containers.words("c", ("sh", "-c", RECEIVE))
+    receive = containers.argv("c", ("sh", "-c", RECEIVE))
     subprocess.run(receive, input="export A_KEY='it'\"'\"'s $x 你\n2'\n", text=True, check=True)
     assert process.communicate(timeout=10)[0] == "it's $x 你\n2\n"
     assert (tmp_path / "c/secrets").stat().st_mode & 0o077 == 0
-    inside = containers.words("c", exec_words(show))
+    inside = containers.argv("c", exec_command(show))
     assert subprocess.check_output(inside, text=True) == "it's $x 你\n2\n"
     script = f". {tmp_path}/c/secrets && {_PRINT}"
     shown = subprocess.check_output(["sh", "-c", script, "sh", "A_KEY", "UNSET"], text=True)

@@ -14,11 +14,11 @@ from dlimg.host.ssh import SshHost
 from dlimg.run.transfer import (
     FilesToReturn,
     code_to_return,
+    has_rsync,
     output_to_return,
     pack,
     parse_list,
     read_sent,
-    rsync_here,
     to_remove,
     to_send,
     transfer_failure,
@@ -114,7 +114,7 @@ def test_a_tar_has_the_files_links_and_empty_folders(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("destination", ["ssh://me@vm:2222", "me@[::1]"])
 def test_rsync_is_not_used_for_addresses_that_it_reads_otherwise(destination: str) -> None:
-    assert not rsync_here(SshHost(destination=destination, environment={"PATH": "/usr/bin:/bin"}))
+    assert not has_rsync(SshHost(destination=destination, environment={"PATH": "/usr/bin:/bin"}))
 
 
 @pytest.mark.parametrize(

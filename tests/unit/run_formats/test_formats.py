@@ -47,15 +47,15 @@ def executed(text: str, tool: str, tmp_path: Path, environment: dict[str, str]) 
 @pytest.mark.parametrize("format_", ["docker", "podman", "apptainer"])
 def test_a_command_line_gives_each_word_unchanged(format_: Format, tmp_path: Path) -> None:
     text = write_run(HARD, format_)
-    words = executed(text, format_, tmp_path, {"WANDB_API_KEY": "its value"})[-1]
-    assert words[-len(HARD_WORDS) :] == list(HARD_WORDS)
-    mounts = [words[at + 1] for at, word in enumerate(words) if word == "--mount"]
+    argv = executed(text, format_, tmp_path, {"WANDB_API_KEY": "its value"})[-1]
+    assert argv[-len(HARD_WORDS) :] == list(HARD_WORDS)
+    mounts = [argv[at + 1] for at, word in enumerate(argv) if word == "--mount"]
     csv_field = HARD_FOLDER.replace('"', '""')
     assert f'"source={csv_field}"' in mounts[0]
     assert mounts[2].endswith((",readonly", ",ro"))
     if format_ != "apptainer":
-        assert f"HARD={' '.join(HARD_WORDS)}" in words
-    assert "its value" not in " ".join(words)
+        assert f"HARD={' '.join(HARD_WORDS)}" in argv
+    assert "its value" not in " ".join(argv)
 
 
 def test_apptainer_gets_variables_and_secrets_by_its_environment(tmp_path: Path) -> None:
@@ -111,12 +111,13 @@ def test_compose_secrets_become_variables_of_the_command_alone(tmp_path: Path) -
     (tmp_path / "FIRST").write_text("a b\nc")
     (tmp_path / "SECOND").write_text("$x")
     document = interpolated(documents(write_run(run, "compose"))[0])
-    words = document["services"]["run"]["command"]
-    words[2] = words[2].replace("/run/secrets", str(tmp_path))
-    words[words.index("python")] = "/usr/bin/python3"
+    command = document["services"]["run"]["command"]
+    command[2] = command[2].replace("/run/secrets", str(tmp_path))
+    command[command.index("python")] = "/usr/bin/python3"
     shown = "import os, sys; print([os.environ['FIRST'], os.environ['SECOND'], *sys.argv[1:]])"
-    words[words.index("/usr/bin/python3") + 1 : words.index("/usr/bin/python3") + 1] = ["-c", shown]
-    output = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    after_python = command.index("/usr/bin/python3") + 1
+    command[after_python:after_python] = ["-c", shown]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert output.strip() == repr(["a b\nc", "$x", *HARD_WORDS])
 
 
@@ -177,12 +178,12 @@ def test_a_line_break_in_a_path_does_not_leave_a_comment(format_: Format) -> Non
 
 
 def test_words_with_control_characters_stay_on_a_line() -> None:
-    words = ("a\nb", "it's\\", "\x1b[31m", "你\r好", "plain")
-    line = quoted(words)
+    arguments = ("a\nb", "it's\\", "\x1b[31m", "你\r好", "plain")
+    line = quoted(arguments)
     assert line.isprintable()
     argv = ["bash", "-c", f"printf '%s\\0' {line}"]
     output = subprocess.run(argv, capture_output=True, check=True).stdout
-    assert output.decode().split("\0")[:-1] == list(words)
+    assert output.decode().split("\0")[:-1] == list(arguments)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
