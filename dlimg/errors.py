@@ -71,10 +71,10 @@ class NetworkFailure(DlimgError):
     exit_code = 5
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a hint with the nearest spelling, or else with all known words."""
-    choices = sorted(known)
-    close = get_close_matches(word, choices, n=1, cutoff=0.6)
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return a hint with the nearest of the names, or else with all of them."""
+    choices = sorted(names)
+    close = get_close_matches(name, choices, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"use one of {', '.join(choices)}" if choices else ""

@@ -72,7 +72,7 @@ class CellLayerFiles:
     links: Mapping[str, str] = field(default_factory=dict)
     cuda_home: str = ""
     packages: str = ""
-    taken: frozenset[str] = frozenset()
+    reserved_commands: frozenset[str] = frozenset()
     modes: Mapping[str, int] = field(default_factory=dict)
     shared: tuple[SharedPath, ...] = ()
 
@@ -90,7 +90,7 @@ class CellLayerFiles:
             ("links", links),
             ("cuda", [self.cuda_home]),
             ("packages", [self.packages]),
-            ("taken", sorted(self.taken)),
+            ("taken", sorted(self.reserved_commands)),
             *((("modes", modes),) if modes else ()),
             *((("shared", shared),) if shared else ()),
         )
@@ -113,7 +113,7 @@ def cell_layer_files(cell: Cell, lock: Lock) -> CellLayerFiles:
         },
         cuda_home=cuda_home(cell).removeprefix("/"),
         packages=packages_folder(lock).removeprefix("/"),
-        taken=_system_commands(cell) | _commands(file.path for file in files),
+        reserved_commands=_system_commands(cell) | _commands(file.path for file in files),
         modes={
             file.path.removeprefix("/"): int(file.mode, 8)
             for file in files
@@ -185,7 +185,10 @@ def _cell_entries(context: LayerContext, files: CellLayerFiles) -> list[LayerEnt
     if files.cuda_home:
         entries += _linker_names(entries, files.cuda_home)
     if files.packages:
-        links = [*_command_links(entries, files.taken), *_package_links(entries, files.packages)]
+        links = [
+            *_command_links(entries, files.reserved_commands),
+            *_package_links(entries, files.packages),
+        ]
         entries += links
     return entries
 
@@ -229,11 +232,13 @@ def _linker_names(entries: Iterable[LayerEntry], home: str) -> Iterator[LayerEnt
             yield link_entry(short, name, owner=_OWNER)
 
 
-def _command_links(entries: Iterable[LayerEntry], taken: Iterable[str]) -> Iterator[LayerEntry]:
+def _command_links(
+    entries: Iterable[LayerEntry], reserved_commands: Iterable[str]
+) -> Iterator[LayerEntry]:
     """Yield a link in `/usr/local/bin` for each command of the wheels."""
     matches = map(_COMMAND.fullmatch, sorted(set(_installed_paths(entries))))
     for name in (match[1] for match in matches if match):
-        if name not in taken and not _UNLINKED_COMMANDS.fullmatch(name):
+        if name not in reserved_commands and not _UNLINKED_COMMANDS.fullmatch(name):
             yield link_entry(f"{COMMANDS.removeprefix('/')}/{name}", COMMAND, owner=_OWNER)
 
 

@@ -81,10 +81,10 @@ def containerd_layer(layer: tarfile.TarFile, below: Sequence[tarfile.TarFile]) -
         member = changed[path]
         file.seek(member.offset)
         size = _padded_size(member.size) if member.isreg() else 0
-        left = member.offset_data - member.offset + size
-        while left:
-            chunk = file.read(min(left, _CHUNK_SIZE))
-            left -= len(chunk)
+        bytes_left = member.offset_data - member.offset + size
+        while bytes_left:
+            chunk = file.read(min(bytes_left, _CHUNK_SIZE))
+            bytes_left -= len(chunk)
             yield chunk
     yield _TAR_END
 

@@ -165,20 +165,20 @@ def bake_stage(
     # A killed buildx leaves temporary files behind: they are to go with this folder.
     environment = {**tools.engine.environment, "TMPDIR": str(folder)}
     # By stdin, because a proxy's address in the arguments may have a password.
-    outcome = run_streaming(
+    completed = run_streaming(
         argv, on_line=tools.on_line, env=environment, cwd=folder, stdin=json.dumps(content)
     )
-    _check_bake(outcome, planned, stage, tools)
+    _check_bake(completed, planned, stage, tools)
 
 
 def _check_bake(
-    outcome: ProcessResult, planned: PlannedImage, stage: str, tools: SystemBuildTools
+    completed: ProcessResult, planned: PlannedImage, stage: str, tools: SystemBuildTools
 ) -> None:
     """Raise the error of a failed bake; `bake_stage` lists the errors."""
-    if outcome.returncode == MISSING:
+    if completed.returncode == MISSING:
         hint = "install the docker client with its buildx plugin"
-        raise NoEngine(f"{tools.engine.docker} cannot be started: {outcome.stderr}", hint=hint)
-    if outcome.returncode:
+        raise NoEngine(f"{tools.engine.docker} cannot be started: {completed.stderr}", hint=hint)
+    if completed.returncode:
         reason = unreachable_reason(tools.engine.context)
         if reason:
             raise NoEngine(

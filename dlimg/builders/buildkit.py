@@ -37,7 +37,7 @@ from dlimg.store.systems import packages_digest
 class _BakeResult:
     """The result of the bake of one cell."""
 
-    outcome: ProcessResult
+    completed: ProcessResult
     progress: BuildProgress
     seconds: float
 
@@ -133,12 +133,12 @@ def _bake(
     argv = bake_argv(engine.docker, target_name(planned.image.cell), readable)
     # buildx leaves temporary files when it is killed; in this folder they are removed with ours.
     environment = {**engine.environment, "TMPDIR": str(bake.folder)}
-    outcome = run_streaming(
+    completed = run_streaming(
         argv, on_line=on_line, env=environment, cwd=bake.folder, stdin=bake.text
     )
-    progress = with_state(progress, "done" if outcome.returncode == 0 else "failed")
+    progress = with_state(progress, "done" if completed.returncode == 0 else "failed")
     report(progress)
-    return _BakeResult(outcome=outcome, progress=progress, seconds=time.monotonic() - began)
+    return _BakeResult(completed=completed, progress=progress, seconds=time.monotonic() - began)
 
 
 def _shown(progress: BuildProgress) -> tuple[object, ...]:
@@ -147,12 +147,12 @@ def _shown(progress: BuildProgress) -> tuple[object, ...]:
 
 
 def _result(planned: PlannedImage, baked: _BakeResult, engine: Engine) -> BuiltImage | BuildFailure:
-    if baked.outcome.returncode == MISSING:
+    if baked.completed.returncode == MISSING:
         raise NoEngine(
-            f"{engine.docker} cannot be started: {baked.outcome.stderr}",
+            f"{engine.docker} cannot be started: {baked.completed.stderr}",
             hint="install the docker client with its buildx plugin",
         )
-    image = _find_image(planned.reference, engine) if baked.outcome.returncode == 0 else None
+    image = _find_image(planned.reference, engine) if baked.completed.returncode == 0 else None
     differ = _check_baked_packages(planned, engine) if image is not None else None
     if differ:
         return BuildFailure(

@@ -94,9 +94,9 @@ def build_system(
     with _unpacked(base, store) as system, secret_folder() as private:
         binds = _step_files(step, system.work_folder) | _secret_files(step, secrets, private)
         command = [*step.shell, step.script]
-        outcome = run_in_rootfs(system.root, command, network="host", binds=binds, env=arguments)
-        if outcome.returncode:
-            message = f"its system stage did not build:\n{outcome.tail}"
+        completed = run_in_rootfs(system.root, command, network="host", binds=binds, env=arguments)
+        if completed.returncode:
+            message = f"its system stage did not build:\n{completed.tail}"
             raise Negative(message, where=planned.image.cell.id)
         tar = system.work_folder / "changed.tar"
         with tarfile.open(system.tars[-1]) as below, tar.open("wb") as out:
@@ -138,13 +138,13 @@ def compile_in(
         with tar.open("wb") as out:
             out.writelines(tar_bytes(tar_parts(compiler_input(sources))))
         _extract(tar, system.root)
-        outcome = run_in_rootfs(
+        completed = run_in_rootfs(
             system.root, compile_command(python), network="none", binds={}, env=COMPILE_ENV
         )
-        if outcome.returncode:
-            status = outcome.returncode
+        if completed.returncode:
+            status = completed.returncode
             message = f"byte code could not be compiled, Python ended with {status}"
-            raise Negative(f"{message}:\n{outcome.tail}")
+            raise Negative(f"{message}:\n{completed.tail}")
         archive: Any = tarfile.open(fileobj=spool, mode="w:")  # noqa: SIM115 - the caller's
         archive.add(system.root / COMPILE_FOLDER / "out", arcname="out")
         archive.close()

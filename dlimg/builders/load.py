@@ -191,9 +191,9 @@ def _pull_and_inspect(
 
 def _try_to_pull(engine: Engine, served: ServedImage, reference: str) -> tuple[Image | None, str]:
     """Return the pulled image, or nothing and the engine's error."""
-    outcome = _pull(engine, served, reference)
-    if outcome.returncode:
-        return None, outcome.stderr.strip() or failure_text(outcome)
+    completed = _pull(engine, served, reference)
+    if completed.returncode:
+        return None, completed.stderr.strip() or failure_text(completed)
     try:
         return engine.sdk.images.get(reference), ""
     except docker.errors.NotFound as error:
@@ -260,13 +260,13 @@ def _pull(engine: Engine, served: ServedImage, reference: str) -> ProcessResult:
                 end_group(child)
 
     argv = [str(engine.docker), "pull", "--quiet", reference]
-    outcome = run_until_interrupted(argv, env=engine.environment, end=end)
-    if outcome.returncode == MISSING:
+    completed = run_until_interrupted(argv, env=engine.environment, end=end)
+    if completed.returncode == MISSING:
         raise NoEngine(
-            f"{engine.docker} cannot be started: {outcome.stderr}",
+            f"{engine.docker} cannot be started: {completed.stderr}",
             hint="install the docker client",
         )
-    return outcome
+    return completed
 
 
 def _not_fetched(served: ServedImage, blobs: Mapping[str, Content]) -> Mapping[str, Content]:

@@ -173,11 +173,11 @@ def _with_times(progress: BuildProgress, event: Mapping[str, Any]) -> BuildProgr
         for part in event.get(kind) or ()
         for name in ("started", "completed", "timestamp")
     ]
-    known = [time for time in times if time > 0]
-    if not known:
+    positive_times = [time for time in times if time > 0]
+    if not positive_times:
         return progress
-    first = progress.first or min(known)
-    return replace(progress, first=first, last=max(progress.last, *known))
+    first = progress.first or min(positive_times)
+    return replace(progress, first=first, last=max(progress.last, *positive_times))
 
 
 def _seconds(timestamp: str) -> float:

@@ -84,7 +84,7 @@ def prepare_check(
     scripts: Mapping[str, bytes],
     inputs: CheckInputs | None = None,
 ) -> Check:
-    """Return the check with its path in the container, and a sha256 over all it depends on.
+    """Return the check with its path in the container and a sha256 of all that it depends on.
 
     That is its script, the modules it may import, its inputs, its kind of container, and the
     program that runs it.
@@ -104,7 +104,7 @@ def _parts(inputs: CheckInputs) -> dict[str, bytes]:
 
 
 def scripts_archive(files: Mapping[str, bytes], top: str = "/") -> bytes:
-    """Return a tar, to unpack at `top`, of these read-only files and a folder to write in."""
+    """Return a tar to unpack at `top`: these files, read-only, and a writable folder."""
     buffer = io.BytesIO()
     parents = {str(folder) for path in files for folder in PurePosixPath(ROOT, path).parents}
     folders = sorted(folder for folder in parents if folder.startswith(ROOT) and folder != top)

@@ -38,7 +38,7 @@ NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}\.py")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFolders:
-    """The places of check scripts: `images`, and the user's own folder, if there is one.
+    """The folders of check scripts: `images`, and the user's own, if there is one.
 
     `families` are those of the matrix; the user's folder may have a subfolder for each.
     """
@@ -137,18 +137,20 @@ def _own_files(family: str, own_checks: Path) -> list[Path]:
 
 
 def _folder_problems(
-    places: CheckFolders, own_checks: Path, known: Sequence[str]
+    folders: CheckFolders, own_checks: Path, family_names: Sequence[str]
 ) -> Iterator[Problem]:
-    """Yield the problems of a user's folder of checks; `known` are families besides others'."""
+    """Yield the problems of a user's folder of checks, which may name these families, too."""
     if not own_checks.is_dir():
         hint = "--checks takes a folder with scripts"
         yield Problem(message="no such folder", where=str(own_checks), hint=hint)
         return
     yield from _file_problems([*own_checks.glob(CHECKS), *own_checks.glob("*/*.py")])
     marks = [
-        path.parent.name for mark in _FAMILY_MARKS for path in places.images.matching(mark).values()
+        path.parent.name
+        for mark in _FAMILY_MARKS
+        for path in folders.images.matching(mark).values()
     ]
-    families = sorted({*marks, *places.families, *known} - {""})
+    families = sorted({*marks, *folders.families, *family_names} - {""})
     in_folders = [path for path in own_checks.glob("*/*.py") if _is_check(path)]
     for folder in sorted({path.parent for path in in_folders}):
         if folder.name not in families or folder.name == COMMON:
@@ -183,7 +185,7 @@ def _duplicate_names(files: Iterable[Path], projects: frozenset[Path]) -> Iterat
 
 
 def checks_for(
-    cell: Cell, folders: CheckFolders, places: Mapping[str, str] = EMPTY_MAPPING
+    cell: Cell, folders: CheckFolders, lines_of_required: Mapping[str, str] = EMPTY_MAPPING
 ) -> tuple[Check, ...]:
     """Return the checks of this cell's image in the order of `check_files`.
 
@@ -192,7 +194,7 @@ def checks_for(
     of a framework on an image without one. A user's own checks are always required.
 
     Raises BadInput for missing scripts, invalid headers, and required checks that do not exist;
-    `places` has the place of each required check in the matrix.
+    `lines_of_required` has the line of each required check in the matrix.
     """
     headers = _read_headers(folders, cell.family, cell.framework.folder)
     checks = tuple(
@@ -206,7 +208,7 @@ def checks_for(
         for path, _, header in headers
         if FRAMEWORK in header.needs and not _has_tensors(cell.framework)
     ]
-    _check_required_exist(cell, names, places)
+    _check_required_exist(cell, names, lines_of_required)
     return tuple(
         replace(check, required=_is_required(cell, check) or _is_own(check, folders.own))
         for check in checks
@@ -222,11 +224,13 @@ def _is_own(check: Check, own_checks: Path | None) -> bool:
     return own_checks is not None and Path(check.path).is_relative_to(own_checks)
 
 
-def _check_required_exist(cell: Cell, names: Sequence[str], places: Mapping[str, str]) -> None:
+def _check_required_exist(
+    cell: Cell, names: Sequence[str], lines_of_required: Mapping[str, str]
+) -> None:
     problems = [
         Problem(
             message=f"{cell.id} has no check {pattern}, which is required of it",
-            where=places.get(pattern, "required_checks"),
+            where=lines_of_required.get(pattern, "required_checks"),
             hint=nearest(pattern, names),
         )
         for pattern in cell.required_checks

@@ -24,7 +24,7 @@ from dlimg.checks.evidence_json import (
     schema_of,
 )
 from dlimg.checks.verdicts import GPU, NO_DEVICE
-from dlimg.context import Context
+from dlimg.context import Context, no_log
 from dlimg.host.file_lock import file_lock
 from dlimg.image_files import ImageFiles
 from dlimg.matrix.former_names import current_name
@@ -51,7 +51,7 @@ _DAMAGED_LAST_RUN: Final = (*_DAMAGED, KeyError, TypeError, AttributeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSet:
-    """The checks that a folder had on that day; `gone` are those that it had before."""
+    """The checks of a folder at a run; `gone` are checks that it had had before."""
 
     day: str
     checks: tuple[str, ...]
@@ -109,20 +109,20 @@ def write_evidence(
     try:
         # Another process may be adding evidence of another device.
         with file_lock(folder / ".lock", doing="writing evidence", log=log):
-            known = read_evidence(folder, evidence.digest, log=log, on_host=evidence.on_host)
-            atomic_write(path, evidence_text(_merge(known, evidence)))
+            records = read_evidence(folder, evidence.digest, log=log, on_host=evidence.on_host)
+            atomic_write(path, evidence_text(_merge(records, evidence)))
             if sets is not None:
                 write_last_run(folder, evidence, sets)
     except OSError as error:
         _log_not_written(folder, error, log)
 
 
-def _merge(known: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
+def _merge(records: Sequence[Evidence], evidence: Evidence) -> tuple[Evidence, ...]:
     """Return the records with this one added; the device's oldest records are dropped."""
     checks = checks_of(evidence)
     others = [
         record
-        for record in known
+        for record in records
         if record.device != evidence.device or checks_of(record) != checks
     ]
     same_device = [record for record in others if record.device == evidence.device]
@@ -141,33 +141,33 @@ def checks_of(evidence: Evidence) -> frozenset[tuple[str, str]]:
 
 
 def closest_record(
-    known: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
+    records: Sequence[Evidence], checks: frozenset[tuple[str, str]], device: str
 ) -> Evidence | None:
-    """Return the device's record of exactly these checks, or else the one with most of them."""
-    same_device = [record for record in known if record.device == device]
+    """Return the device's record of these checks, or else the one with most of them."""
+    same_device = [record for record in records if record.device == device]
     exact = [record for record in same_device if checks_of(record) == checks]
     ranked = exact or sorted(same_device, key=lambda record: len(checks_of(record) & checks))
     return ranked[-1] if ranked else None
 
 
 def covering_records(
-    known: Sequence[Evidence], checks: frozenset[tuple[str, str]]
+    records: Sequence[Evidence], checks: frozenset[tuple[str, str]]
 ) -> tuple[Evidence, ...]:
     """Return a record for each device that has all of these checks, without its other verdicts.
 
     The others are, for example, another user's own checks.
     """
-    records: list[Evidence] = []
-    for device in dict.fromkeys(record.device for record in known):
-        closest = closest_record(known, checks, device)
+    covering: list[Evidence] = []
+    for device in dict.fromkeys(record.device for record in records):
+        closest = closest_record(records, checks, device)
         if closest is None or not checks <= checks_of(closest):
             continue
         verdicts = tuple(
             verdict for verdict in closest.verdicts if (verdict.check, verdict.sha256) in checks
         )
         is_exact = verdicts == closest.verdicts
-        records.append(closest if is_exact else replace(closest, verdicts=verdicts))
-    return tuple(records)
+        covering.append(closest if is_exact else replace(closest, verdicts=verdicts))
+    return tuple(covering)
 
 
 def reusable_verdict(evidence: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
@@ -212,7 +212,7 @@ def parse_evidence(text: str, digest: str) -> tuple[Evidence, ...]:
 
 
 def evidence_text(evidence: Sequence[Evidence]) -> str:
-    """Return the file for one digest, which `parse_evidence` reads."""
+    """Return the text of the file for one digest; `parse_evidence` reads it."""
     content = {
         "schema": SCHEMA,
         "format": FORMAT,
@@ -301,11 +301,11 @@ def write_last_run(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
 
     The checks of other folders stay recorded while those exist. Raises OSError.
     """
-    before = read_last_run(folder, evidence.cell, log=_ignore)  # a damaged one is replaced
-    known = before.sets if before else {}
-    others = {
+    before = read_last_run(folder, evidence.cell, log=no_log)  # a damaged one is replaced
+    earlier_sets = before.sets if before else {}
+    other_sets = {
         name: check_set
-        for name, check_set in known.items()
+        for name, check_set in earlier_sets.items()
         if name not in sets and Path(name).is_dir()
     }
     current = {
@@ -313,14 +313,10 @@ def write_last_run(folder: Path, evidence: Evidence, sets: CheckSets) -> None:
         for name, checks in sets.items()
     }
     last_run = LastRun(
-        cell=evidence.cell, day=evidence.day, digest=evidence.digest, sets=others | current
+        cell=evidence.cell, day=evidence.day, digest=evidence.digest, sets=other_sets | current
     )
     if last_run != before:
         atomic_write(_last_run_path(folder, evidence.cell), _last_run_text(last_run))
-
-
-def _ignore(_message: str) -> None:
-    pass
 
 
 def record_last_run(
@@ -363,7 +359,7 @@ def report_missing_checks(
 
 
 def missing_before(last_run: LastRun | None, sets: CheckSets) -> tuple[str, ...]:
-    """Return the checks that these folders lacked already at the cell's last run."""
+    """Return the checks that were missing from these folders at the cell's last run already."""
     current = _names(sets)
     recorded = [check_set.gone for check_set in _recorded_sets(last_run, sets)]
     return tuple(dict.fromkeys(name for names in recorded for name in names if name not in current))

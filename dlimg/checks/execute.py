@@ -98,7 +98,7 @@ def run_check(container: RunningContainer, check: Check) -> ScriptResult:
 
 
 def is_clean(container: RunningContainer) -> bool:
-    """Return whether the container still runs, and has no process but its first one."""
+    """Return whether the container runs with its first process alone."""
     state = _state(container)
     if not state.get("Running") or state.get("OOMKilled"):
         return False
@@ -156,13 +156,13 @@ class _Command:
         deadline = time.monotonic() + seconds
         self._thread.join(min(seconds, _POLL_SECONDS))
         while self._is_running():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
                 return False
             if self._thread.is_alive():
-                self._thread.join(min(left, _POLL_SECONDS))
+                self._thread.join(min(seconds_left, _POLL_SECONDS))
             else:
-                time.sleep(min(left, _POLL_SECONDS / 10))
+                time.sleep(min(seconds_left, _POLL_SECONDS / 10))
         self._thread.join(_POLL_SECONDS)  # its last output may still be on the way
         return True
 
@@ -170,10 +170,10 @@ class _Command:
         """Wait while the token may still be on the way in the output."""
         deadline = time.monotonic() + seconds
         while self._thread.is_alive() and not is_complete(self.stdout, token):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0:
                 return
-            self._thread.join(min(left, _POLL_SECONDS))
+            self._thread.join(min(seconds_left, _POLL_SECONDS))
 
     def _is_running(self) -> bool:
         state = self._api.exec_inspect(self._id)
@@ -299,7 +299,7 @@ class CheckContainer:
 
 @contextlib.contextmanager
 def open_container(engine: Engine, spec: ContainerSpec) -> Iterator[CheckContainer]:
-    """Yield a container of this spec; it is removed at the end, also after an error."""
+    """Yield a container of this spec, and remove it at the end or after an error."""
     with interruptible():
         container = CheckContainer(engine, spec)
         try:

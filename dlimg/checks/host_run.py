@@ -258,7 +258,7 @@ def _run_script(host: CheckHost, check: Check) -> ScriptResult:
 
 
 def _missing_compiler(host: CheckHost) -> str:
-    """Return what is missing to compile an extension, or an empty text."""
+    """Return the reason why no extension can be compiled, or an empty text."""
     for name in COMPILERS:
         if shutil.which(name, path=host.environment.get("PATH")) is None:
             return f"no compiler: {name} is not on the PATH"

@@ -1,4 +1,4 @@
-"""Inputs of checks: what the image is expected to be, taken from outside of it. Pure."""
+"""Inputs of checks: the expected properties of an image, from sources outside of it. Pure."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def _expected_labels(
 
 
 def _variables(pairs: object) -> dict[str, str]:
-    """Return values by name; a variable that is set twice has both, as programs differ."""
+    """Return values by name; one that is set twice has both values, as programs use either."""
     variables: dict[str, str] = {}
     for pair in pairs if isinstance(pairs, Iterable) else ():
         name, _, value = str(pair).partition("=")
@@ -142,7 +142,7 @@ def make_inputs(
     `labels`, `config` and `history` (its steps, newest first) are the image's, in the engine's
     form; `reference` is what this machine can compare it with.
     """
-    known = reference or ReferenceData()
+    data = reference or ReferenceData()
     return CheckInputs(
         environment={
             "DLIMG_CELL": cell_json(planned),
@@ -152,12 +152,12 @@ def make_inputs(
             "DLIMG_LOCK": LOCK_PATH,
             "DLIMG_HISTORY": HISTORY_PATH,
             "DLIMG_START": json.dumps(
-                compare_config(config, planned, known.base_labels), sort_keys=True
+                compare_config(config, planned, data.base_labels), sort_keys=True
             ),
         },
         files={
-            LAYOUT: tree_text(planned.image.cell, planned.image.lock, known.layout).encode(),
-            LOCK: lock_json(planned.image.lock, known.records).encode(),
+            LAYOUT: tree_text(planned.image.cell, planned.image.lock, data.layout).encode(),
+            LOCK: lock_json(planned.image.lock, data.records).encode(),
             HISTORY: json.dumps(list(history)).encode(),
         },
     )

@@ -142,20 +142,20 @@ def run_checks(
     image, and `KeyboardInterrupt` after the container is gone.
     """
     cell = built.planned.image.cell
-    given = device or NO_DEVICE
+    device_name = device or NO_DEVICE
     scripts = read_scripts(images, cell.family, settings.own_checks, cell.framework.folder)
     inputs = read_inputs(built, engine, images)
     ready = [prepare_check(check, images, scripts, inputs) for check in checks]
     names = [check.name for check in ready]
     sets = group_by_folder(names, scripts, images, settings.own_checks)
     history = _history(cell.id, sets, settings)
-    known = _known_verdicts(built, ready, given, settings)
+    known = _known_verdicts(built, ready, device_name, settings)
     closest = known.closest
-    if closest is not None and known.is_complete and not _is_on_gpu(ready, given):
+    if closest is not None and known.is_complete and not _is_on_gpu(ready, device_name):
         return _repeat(closest, known.verdicts, history, settings)
     run = replace(
-        _new_run(built, engine, given, settings, inputs, scripts),
-        gpu_kinds=frozenset(kind_of(check) for check in ready if _is_on_gpu([check], given)),
+        _new_run(built, engine, device_name, settings, inputs, scripts),
+        gpu_kinds=frozenset(kind_of(check) for check in ready if _is_on_gpu([check], device_name)),
     )
     gpus_before = gpus_of_verdicts(closest.verdicts) if closest else ()
     verdicts = _verdicts(run, ready, known.by_check, gpus_before)
@@ -186,7 +186,7 @@ def _new_run(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KnownVerdicts:
-    """The earlier verdict of each check if it still holds, else None.
+    """The earlier verdict of each check, or None where it does not hold any more.
 
     `closest` is the record to repeat when nothing is new.
     """
@@ -282,7 +282,7 @@ def _repeat(
     history: _History,
     settings: CheckSettings,
 ) -> Evidence:
-    """Return earlier evidence with these verdicts, and record that the checks ran."""
+    """Return earlier evidence with these verdicts; record it as the result of this run."""
     evidence = replace(closest, verdicts=verdicts, vanished=history.still_missing)
     record_last_run(settings.evidence, evidence, log=settings.log, sets=history.sets)
     return evidence
@@ -292,9 +292,9 @@ def _is_on_gpu(checks: Sequence[Check], device: str) -> bool:
     return device != NO_DEVICE and any(GPU in check.needs for check in checks)
 
 
-def _reusable(known: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
+def _reusable(records: Sequence[Evidence], check: Check, device: str) -> Verdict | None:
     """Return the verdict that still holds, required as today's matrix says."""
-    verdict = reusable_verdict(known, check, device)
+    verdict = reusable_verdict(records, check, device)
     return replace(verdict, required=check.required) if verdict else None
 
 
@@ -338,7 +338,7 @@ def _run_in_turn(
 
 
 def _run_beside(run: _Run, checks: Sequence[Check]) -> Mapping[str, Verdict]:
-    """Run the checks side by side; return their verdicts, without one that reached a limit."""
+    """Run the checks side by side; return their verdicts, except of checks that reached a limit."""
     ordered = [check for _, members in group_by_kind(checks) for check in members]
     settings = run.settings
     count = count_at_once(ordered, cores=settings.cores, memory=settings.memory)

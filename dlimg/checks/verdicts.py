@@ -1,4 +1,4 @@
-"""Verdicts: what a script's result says of the image, and what all verdicts together say. Pure."""
+"""Verdicts on an image, from the results of scripts, and their common outcome. Pure."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -115,15 +115,15 @@ def possible_verdicts(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
 
 
 def proof_line(records: Sequence[Evidence]) -> str:
-    """Return what the newest evidence of each device says, in one line; empty without any."""
+    """Return one line about the newest evidence of each device; empty without evidence."""
     newest = {evidence.device: evidence for evidence in records}
     texts = []
     for device, evidence in newest.items():
         verdicts = evidence.verdicts
         passed = sum(verdict.status is CheckStatus.PASSED for verdict in verdicts)
-        place = "without a GPU" if device == NO_DEVICE else f"on {device}"
+        where = "without a GPU" if device == NO_DEVICE else f"on {device}"
         result = outcome_of(verdicts)
-        texts.append(f"{result}: {passed} of {len(verdicts)} passed {place}, {evidence.day}")
+        texts.append(f"{result}: {passed} of {len(verdicts)} passed {where}, {evidence.day}")
     return "; ".join(texts)
 
 

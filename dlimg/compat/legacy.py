@@ -1,4 +1,4 @@
-"""Environments of old tutorials and platforms: what is left of them, and what replaces them."""
+"""Environments of old tutorials and platforms, and their replacements."""
 
 import re
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def _key(text: str) -> str:
 def legacy_answer(
     engine: RuleEngine, legacy: LegacyEnvironment, today: date, *, count: int = 5
 ) -> WhyAnswer:
-    """Return what can still be had of an old environment, by the rules and its row.
+    """Return an answer about an old environment, by the rules and by its row in the facts.
 
     For a base or other software that is not a framework, only the row counts.
     """
@@ -75,7 +75,7 @@ def legacy_answer(
 def _replacements(
     engine: RuleEngine, context: QueryContext, query: Query, count: int
 ) -> tuple[Suggestion, ...]:
-    """Return its framework on a GPU, and its very release, or the next, without one.
+    """Return queries for its framework on a GPU, and for its release, or the next, on a CPU.
 
     The Python, system and cuDNN of its time are left open.
     """
@@ -96,8 +96,8 @@ def legacy_query(facts: Facts, legacy: LegacyEnvironment) -> Query | None:
     """Return the environment as a question, or None if it has no framework."""
     if not legacy.framework:
         return None
-    known = facts.releases.get(legacy.framework, {})
-    release = known.get(legacy.version) or known.get(f"{legacy.version}.0")
+    releases = facts.releases.get(legacy.framework, {})
+    release = releases.get(legacy.version) or releases.get(f"{legacy.version}.0")
     cuda = legacy.cuda if legacy.cuda in facts.cuda else ""
     if release is not None and cuda and not release.builds_for(cuda):
         # The platform compiled it for another CUDA than the wheels are for.
@@ -120,7 +120,7 @@ def _system(facts: Facts, text: str) -> Distribution | None:
 
 
 def legacy_reasons(facts: Facts, legacy: LegacyEnvironment) -> tuple[RuleResult, ...]:
-    """Return what its row says about the wheel, the base image and the Pythons."""
+    """Return results from its row about the wheel, the base image and the Pythons."""
     return (*_wheel(legacy), *_base_image(facts, legacy), *_python(facts, legacy), *_note(legacy))
 
 

@@ -1,4 +1,4 @@
-"""Parsing of names as people write them; an error has the nearest spelling."""
+"""Parsers of names in the spellings that people use; errors have the nearest spelling."""
 
 import re
 from collections.abc import Iterable
@@ -62,9 +62,9 @@ _OTHER_PLATFORMS: Final = {
 
 
 def other_platform(name: str) -> str:
-    """Return whose platform an accelerator, extra or local version names; empty for CUDA."""
-    word = re.match(r"[a-z]+", name.strip().lower())
-    return _OTHER_PLATFORMS.get(word[0], "") if word else ""
+    """Return the maker of the platform that a name is for, or an empty text for CUDA."""
+    prefix = re.match(r"[a-z]+", name.strip().lower())
+    return _OTHER_PLATFORMS.get(prefix[0], "") if prefix else ""
 
 
 class ParsedRequirement(NamedTuple):
@@ -142,24 +142,24 @@ def parse_version(facts: Facts, framework: str, text: str) -> str:
 
     Raises BadInput with the nearest, and with the first and the last that the facts have.
     """
-    known = facts.releases.get(framework, {})
+    releases = facts.releases.get(framework, {})
     if not text:
-        return newest(version for version in known if re.fullmatch(r"[0-9.]+", version))
+        return newest(version for version in releases if re.fullmatch(r"[0-9.]+", version))
     for version in (text, f"{text}.0"):
-        if version in known:
+        if version in releases:
             return version
-    fitting = [version for version in known if begins_with(version, text)]
+    fitting = [version for version in releases if begins_with(version, text)]
     if fitting:
         return newest(fitting)
-    ordered = sorted(known, key=numbers)
+    ordered = sorted(releases, key=numbers)
     span = f"they have {ordered[0]} to {ordered[-1]}" if ordered else "they have none"
-    hint = f"{span}; nearest: {', '.join(_neighbours(known, text))}"
+    hint = f"{span}; nearest: {', '.join(_neighbours(releases, text))}"
     raise BadInput(f"no facts about {framework} {text}", hint=hint)
 
 
-def _neighbours(known: Iterable[str], text: str) -> list[str]:
+def _neighbours(versions: Iterable[str], text: str) -> list[str]:
     """Return the two versions on each side of an unknown one, the older first."""
-    ordered = sorted(known, key=numbers)
+    ordered = sorted(versions, key=numbers)
     older = [version for version in ordered if numbers(version) < numbers(text)]
     return [*older[-2:][::-1], *ordered[len(older) :][:2]]
 
@@ -218,8 +218,10 @@ def parse_python(facts: Facts, text: str) -> str:
     match = _PYTHON.fullmatch(text.strip().lower())
     python = f"{match['major']}.{match['minor']}" if match else ""
     if not match or python not in facts.pythons:
-        known = sorted(facts.pythons, key=numbers)
-        hint = nearest(text, known) if match else f"write e.g. {known[-1] if known else '3.13'}"
+        pythons = sorted(facts.pythons, key=numbers)
+        hint = (
+            nearest(text, pythons) if match else f"write e.g. {pythons[-1] if pythons else '3.13'}"
+        )
         raise BadInput(f"no facts about Python {text}", hint=hint)
     return f"{python}{match['free']}"
 

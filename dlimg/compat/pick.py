@@ -65,7 +65,7 @@ class PickMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Cells that do not run, all for one reason; `on` is the GPU, if several were requested."""
+    """Cells that one reason rules out; `on` is the GPU, if several were requested."""
 
     reason: RuleResult
     cells: tuple[Cell, ...]

@@ -66,13 +66,17 @@ class QueryContext:
     def __init__(self, facts: Facts, today: date) -> None:
         self.facts = facts
         self.today = today
-        known = [system for system in facts.distributions.values() if system.glibc]
-        known = [system for system in known if system.released]
-        known = [system for system in known if system.distribution.startswith(("Debian", "Ubuntu"))]
+        systems = [
+            system
+            for system in facts.distributions.values()
+            if system.glibc
+            and system.released
+            and system.distribution.startswith(("Debian", "Ubuntu"))
+        ]
         self.systems = sorted(
-            known, key=lambda system: (not _is_supported(system, today), _preference(system))
+            systems, key=lambda system: (not _is_supported(system, today), _preference(system))
         )
-        self.newest_first = sorted(known, key=lambda system: system.released, reverse=True)
+        self.newest_first = sorted(systems, key=lambda system: system.released, reverse=True)
 
 
 def completions(context: QueryContext, query: Query) -> Iterator[Combination]:
@@ -192,8 +196,8 @@ def _places(
         yield from ((system, python) for python in _pythons(context.facts, system, pythons))
 
 
-def _pythons(facts: Facts, system: Distribution, known: tuple[str, ...]) -> tuple[str, ...]:
-    ordered = sorted(known, key=numbers, reverse=True)
+def _pythons(facts: Facts, system: Distribution, pythons: tuple[str, ...]) -> tuple[str, ...]:
+    ordered = sorted(pythons, key=numbers, reverse=True)
     available = [python for python in ordered if python in facts.managed or python == system.python]
     available = available or ordered[:1]
     own = [python for python in available if python == system.python]

@@ -35,9 +35,9 @@ def cudnn_build(facts: Facts, combination: Combination) -> RuleResult | None:
 def _by_other_builds(combination: Combination, build: ReleaseBuild) -> RuleResult:
     """Judge a build of unknown cuDNN: all builds of one release load one major of it."""
     name, release, cudnn = combination.release_name, combination.release, combination.cudnn
-    known = [other for other in release.builds if other.cudnn[:1].isdigit()] if release else []
-    if known and all(numbers(other.cudnn)[:1] != numbers(cudnn)[:1] for other in known):
-        other = known[0]
+    builds = [other for other in release.builds if other.cudnn[:1].isdigit()] if release else []
+    if builds and all(numbers(other.cudnn)[:1] != numbers(cudnn)[:1] for other in builds):
+        other = builds[0]
         message = f"{name} loads cuDNN {numbers(other.cudnn)[0]} (its build for CUDA {other.cuda}"
         message = f"{message} pins {other.cudnn}), not {cudnn}"
         return refuse(_RULE, "runtime", message, other.origin.source)

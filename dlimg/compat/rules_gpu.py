@@ -147,8 +147,8 @@ def gpu_unused(_facts: Facts, combination: Combination) -> RuleResult | None:
     if build is None:
         message = f"{combination.release_name} without CUDA: {unused} would not be used"
         return refuse("gpu-unused", "runtime", message, release.source)
-    place = "on PyPI" if build.index == PYPI else f"as {build.variant}"
-    wheel = f"the {combination.arch} wheel of {combination.release_name} {place}"
+    source = "on PyPI" if build.index == PYPI else f"as {build.variant}"
+    wheel = f"the {combination.arch} wheel of {combination.release_name} {source}"
     message = f"{wheel} has no CUDA: {unused} would not be used"
     return refuse("gpu-unused", "runtime", message, build.origin.source)
 

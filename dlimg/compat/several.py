@@ -110,7 +110,7 @@ class SeveralVerdict:
 
 
 def split_requirements(subjects: Sequence[str]) -> tuple[str, ...]:
-    """Return the requirements if these words are several of them, else none.
+    """Return the requirements if these arguments are several of them, else none.
 
     `torch 2.6` and `torch == 2.6` are one; a name alone counts beside one with a version.
     Raises BadInput for an address and a marker.
@@ -132,17 +132,17 @@ def _joined(spaced: re.Match[str]) -> str:
 
 
 def other_requirement(facts: Facts, text: str) -> tuple[str, ...]:
-    """Return a requirement of a package without facts, else none; a misspelling is none."""
+    """Return a requirement of a package without facts; nothing for a misspelt framework."""
     match = re.fullmatch(_ONE_REQUIREMENT, text.strip())
     if not match or not match["specifier"]:
         return ()
     written = re.match(r"[A-Za-z0-9._-]+", text.strip())
     name: str = canonicalize_name(written[0] if written else "")
-    known = [*facts.framework_names, *_NICKNAMES]
-    if name in known or text.strip() in facts.legacy:
+    names = [*facts.framework_names, *_NICKNAMES]
+    if name in names or text.strip() in facts.legacy:
         return ()
-    is_longer = any(name.startswith(other) for other in known)
-    if not is_longer and get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+    is_longer = any(name.startswith(other) for other in names)
+    if not is_longer and get_close_matches(name, names, n=1, cutoff=_MISSPELT):
         return ()
     return (text.strip(),)
 
@@ -281,7 +281,7 @@ def _unpaired(facts: Facts, requirements: Iterable[NamedRequirement]) -> Iterato
 def _with_numpy(
     facts: Facts, answer: FrameworkAnswer, requirements: Sequence[NamedRequirement]
 ) -> FrameworkAnswer:
-    """Return the answer with what the requirement of NumPy says of a framework for NumPy 1."""
+    """Return the answer with the rule's result about the required NumPy, for an old framework."""
     requirement = answer.requirement
     version = requirement.version.partition("+")[0]
     old = built_for_numpy_1(facts, requirement.framework, version)

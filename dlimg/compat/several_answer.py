@@ -1,4 +1,4 @@
-"""The answer about several requirements: the facts' verdict, uv's resolution, what works."""
+"""The answer about several requirements: the facts' verdict, uv's resolution, suggestions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeveralSuggestion:
-    """Requirements that work together, what was changed for it, and what uv said of them."""
+    """Requirements that work together, the changes, and uv's resolution of them."""
 
     requirements: tuple[str, ...]
     python: str

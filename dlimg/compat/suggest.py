@@ -288,11 +288,11 @@ def is_against(reason: RuleResult) -> bool:
 
 def _changes_less(suggestion: Suggestion, other: Suggestion) -> bool:
     """Return whether its changes are a part of the other's, and need no newer driver."""
-    less = {text.partition(" -> ")[0] for text in suggestion.changes}
+    changes = {text.partition(" -> ")[0] for text in suggestion.changes}
     # Another index alone is no larger change than another release.
-    more = {text.partition(" -> ")[0] for text in other.changes} - {_PYPI_INDEX}
+    other_changes = {text.partition(" -> ")[0] for text in other.changes} - {_PYPI_INDEX}
     driver, other_driver = suggestion.combination.driver, other.combination.driver
-    return less < more and driver_numbers(driver) <= driver_numbers(other_driver)
+    return changes < other_changes and driver_numbers(driver) <= driver_numbers(other_driver)
 
 
 def first_valid(engine: RuleEngine, context: QueryContext, query: Query) -> Combination | None:

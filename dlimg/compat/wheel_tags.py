@@ -26,10 +26,10 @@ def glibc_floor_of(platform: str) -> str:
 @cache
 def _platforms(arch: str, glibc: str) -> tuple[str, ...]:
     """Return the platform tags that a Linux with this glibc takes, newest first."""
-    known = numbers(glibc)
-    newest = known[1] if len(known) > 1 else 0
+    version = numbers(glibc)
+    newest = version[1] if len(version) > 1 else 0
     names = [f"manylinux_2_{number}_{arch}" for number in range(newest, 4, -1)]
-    old = [f"{name}_{arch}" for name, floor in _OLD_NAMES.items() if numbers(floor) <= known]
+    old = [f"{name}_{arch}" for name, floor in _OLD_NAMES.items() if numbers(floor) <= version]
     return (*names, *old, f"linux_{arch}")
 
 

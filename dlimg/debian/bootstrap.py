@@ -65,13 +65,13 @@ def make_rootfs(os_: OperatingSystem, tar: Path, *, tools: Path, log: Callable[[
         if os_.vendor == host.release.vendor:
             text = source_list(host.own, os_.suite, pockets=ALL_POCKETS)
             sources.write_text(text, encoding="utf-8")
-        outcome = process.run(
+        completed = process.run(
             mmdebstrap_argv(os_, tar, root=root, sources=sources if sources.exists() else None),
             env=_environment(tools),
             timeout=SECONDS,
         )
-    if outcome.returncode != 0:
-        raise NoEngine(f"no base for {os_.name}: {process.failure_text(outcome)}")
+    if completed.returncode != 0:
+        raise NoEngine(f"no base for {os_.name}: {process.failure_text(completed)}")
     return identity_of(installed_packages(tar))
 
 

@@ -68,10 +68,10 @@ def check_chroot() -> None:
     if missing:
         hint = "they are in the packages util-linux, mount, coreutils and tar"
         raise NoEngine(f"{', '.join(missing)}: not on this host", hint=hint)
-    outcome = run(["unshare", *_NAMESPACES, "--mount-proc", "true"], env={"PATH": PATH})
-    if outcome.returncode != 0:
+    completed = run(["unshare", *_NAMESPACES, "--mount-proc", "true"], env={"PATH": PATH})
+    if completed.returncode != 0:
         hint = "a container needs --privileged; otherwise build with an engine"
-        raise NoEngine(f"namespaces cannot be created here: {outcome.tail}", hint=hint)
+        raise NoEngine(f"namespaces cannot be created here: {completed.tail}", hint=hint)
 
 
 def run_in_rootfs(

@@ -72,14 +72,14 @@ def open_suite(host: AptHost, suite: str, state: Path) -> AptSuite:
     text = source_list(host.own, suite, pockets=pockets, components=components)
     sources.write_text(text, encoding="utf-8")
     apt = AptSuite(suite=suite, options=_options(state, sources))
-    outcome = process.run(
+    completed = process.run(
         ["apt-get", *apt.options, "-o", "APT::Update::Error-Mode=any", "--quiet", "update"],
         env=plain_environment(),
         timeout=FETCH_SECONDS,
     )
-    if outcome.returncode != 0:
+    if completed.returncode != 0:
         raise NetworkFailure(
-            f"the package lists of {suite} were not downloaded: {process.failure_text(outcome)}",
+            f"the package lists of {suite} were not downloaded: {process.failure_text(completed)}",
             hint="check this host's apt sources and the connection to the mirror",
         )
     return apt
@@ -87,11 +87,11 @@ def open_suite(host: AptHost, suite: str, state: Path) -> AptSuite:
 
 def available_packages(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     """Return those of the packages that the suite has."""
-    outcome = process.run(
+    completed = process.run(
         ["apt-cache", *apt.options, "show", "--no-all-versions", *names],
         env=plain_environment(),
     )
-    lines = outcome.stdout.splitlines()
+    lines = completed.stdout.splitlines()
     existing = {line.partition(": ")[2] for line in lines if line.startswith("Package: ")}
     return tuple(name for name in names if name in existing)
 
@@ -99,23 +99,24 @@ def available_packages(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
 def packages_to_install(apt: AptSuite, names: Sequence[str]) -> tuple[str, ...]:
     """Return the packages that apt would install: these, and libraries that the host lacks."""
     argv = ["apt-get", *apt.options, "--simulate", "--no-install-recommends", "--no-upgrade"]
-    outcome = process.run([*argv, "install", *names], env=plain_environment())
-    lines = (line.split() for line in outcome.stdout.splitlines())
+    completed = process.run([*argv, "install", *names], env=plain_environment())
+    lines = (line.split() for line in completed.stdout.splitlines())
     return tuple(parts[1] for parts in lines if parts[:1] == ["Inst"])
 
 
 def fetch_packages(apt: AptSuite, names: Sequence[str], folder: Path) -> None:
     """Download packages and unpack them into the folder; apt verifies their hashes."""
     with tempfile.TemporaryDirectory(dir=folder) as archives:
-        outcome = process.run(
+        completed = process.run(
             ["apt-get", *apt.options, "--quiet", "download", *names],
             env=plain_environment(),
             cwd=Path(archives),
             timeout=FETCH_SECONDS,
         )
-        if outcome.returncode != 0:
+        if completed.returncode != 0:
             raise NetworkFailure(
-                f"packages of {apt.suite} could not be downloaded: {process.failure_text(outcome)}"
+                f"packages of {apt.suite} could not be downloaded: "
+                f"{process.failure_text(completed)}"
             )
         debs = sorted(Path(archives).glob("*.deb"))
         for archive in debs:

@@ -83,9 +83,9 @@ def registry_digest(engine: Engine, image: str, pinned: str = "") -> str:
 
 def _find_or_bootstrap(engine: Engine, os_: OperatingSystem, log: Callable[[str], None]) -> Base:
     """Return the base that was bootstrapped earlier with this recipe, or a new one."""
-    known = _known_identity(engine, os_)
-    if known:
-        return bootstrapped_base(os_, known)
+    identity = _known_identity(engine, os_)
+    if identity:
+        return bootstrapped_base(os_, identity)
     tools = tools_folder(engine.context)
     lock = tools.with_name(f"base-{os_.name}.lock")
     with (

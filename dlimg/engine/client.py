@@ -210,13 +210,13 @@ def check_buildx(engine: Engine) -> None:
     This starts three programs, so call it only before buildx is used.
     """
     command = engine.docker
-    outcome = run(engine.docker_argv("buildx", "version"), env=engine.environment, timeout=60)
-    if outcome.returncode != 0:
+    completed = run(engine.docker_argv("buildx", "version"), env=engine.environment, timeout=60)
+    if completed.returncode != 0:
         raise NoEngine(
-            f"{command} has no buildx plugin: {failure_text(outcome)}",
+            f"{command} has no buildx plugin: {failure_text(completed)}",
             hint="install docker-buildx (Debian, Ubuntu) or docker-buildx-plugin (Docker's own)",
         )
-    version = version_numbers(outcome.stdout.removeprefix("github.com/docker/buildx"))
+    version = version_numbers(completed.stdout.removeprefix("github.com/docker/buildx"))
     if version < BUILDX_NEEDED:
         raise NoEngine(
             f"buildx of {command} is too old ({'.'.join(map(str, version)) or 'unknown'}):"

@@ -52,13 +52,13 @@ def default_device(engine: Engine) -> str | None:
 
 def check_device(device: str, engine: Engine) -> None:
     """Raise `BadInput` for a device that this engine does not have."""
-    known = gpu_devices(engine)
+    devices = gpu_devices(engine)
     is_listed = _is_local(engine) or version_numbers(engine.version) >= _LISTS_DEVICES
-    if device not in known and (is_listed or device == NVIDIA):
+    if device not in devices and (is_listed or device == NVIDIA):
         raise BadInput(
             f"the engine has no device {device}",
             where="--device",
-            hint=f"it has {', '.join(known)}" if known else "it has none; omit --device",
+            hint=f"it has {', '.join(devices)}" if devices else "it has none; omit --device",
         )
 
 

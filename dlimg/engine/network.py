@@ -46,13 +46,13 @@ class BridgeNetwork:
         return tuple(self.addresses.subnets(prefixlen_diff=1))[1]
 
 
-def choose_network(bridge: str, taken: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
+def choose_network(bridge: str, used: Iterable[IPv4Network], preferred: str) -> BridgeNetwork:
     """Choose a network with free addresses, the preferred one if it is still free.
 
     `taken` are networks in use. Raises `NoEngine` when all candidates are taken.
     """
     first = [IPv4Network(preferred)] if preferred else []
-    in_use = tuple(taken)
+    in_use = tuple(used)
     for addresses in (*first, *CANDIDATES):
         if not any(addresses.overlaps(network) for network in in_use):
             return BridgeNetwork(bridge=bridge, addresses=addresses)
@@ -64,8 +64,8 @@ def choose_network(bridge: str, taken: Iterable[IPv4Network], preferred: str) ->
 
 def routed_networks(run_command: RunCommand, bridge: str) -> tuple[IPv4Network, ...]:
     """Return the networks that this host has routes to, other than over this bridge."""
-    outcome = run_command(["ip", "-json", "-4", "route", "show", "table", "all"])
-    routes = json.loads(outcome.stdout or "[]") if outcome.returncode == 0 else []
+    completed = run_command(["ip", "-json", "-4", "route", "show", "table", "all"])
+    routes = json.loads(completed.stdout or "[]") if completed.returncode == 0 else []
     return tuple(
         IPv4Network(route["dst"], strict=False)
         for route in routes
@@ -139,9 +139,9 @@ def _find_iptables(run_command: RunCommand) -> str:
 
 
 def _run_or_fail(run_command: RunCommand, argv: Sequence[str]) -> None:
-    outcome = run_command(argv)
-    if outcome.returncode != 0:
+    completed = run_command(argv)
+    if completed.returncode != 0:
         raise NoEngine(
-            f"the private engine's network could not be created: {failure_text(outcome)}",
+            f"the private engine's network could not be created: {failure_text(completed)}",
             hint="dlimg must be root and allowed to change the host's network",
         )

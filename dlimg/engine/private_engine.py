@@ -245,8 +245,8 @@ def _create_network(home: PrivateHome, log: Log) -> network.BridgeNetwork:
     # Engines of two homes that start at once would both find the same addresses free.
     with file_lock(NETWORK_LOCK, doing="choosing its container engine's network", log=log):
         saved = network.load_network(home.network)
-        taken = network.routed_networks(run_command, home.bridge)
-        chosen = network.choose_network(home.bridge, taken, str(saved.addresses) if saved else "")
+        used = network.routed_networks(run_command, home.bridge)
+        chosen = network.choose_network(home.bridge, used, str(saved.addresses) if saved else "")
         if saved and saved.addresses != chosen.addresses:
             # Docker would give its bridge the old address again, for which there are no rules.
             home.docker_networks.unlink(missing_ok=True)

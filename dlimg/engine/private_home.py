@@ -214,6 +214,6 @@ def _fill(folder: Path, *, own: packages.AptSuite, suite: packages.AptSuite) -> 
     packages.fetch_packages(suite, packages.available_packages(suite, ENGINE_PACKAGES), folder)
     for program, argument in VERSION_COMMANDS:
         environment = {**os.environ, "LD_LIBRARY_PATH": packages.library_path(folder)}
-        outcome = run([str(folder / program), argument], env=environment, timeout=60)
-        if outcome.returncode != 0:
-            raise NoEngine(failure_text(outcome))
+        completed = run([str(folder / program), argument], env=environment, timeout=60)
+        if completed.returncode != 0:
+            raise NoEngine(failure_text(completed))

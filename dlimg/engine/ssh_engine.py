@@ -132,10 +132,10 @@ class SshApi:
                 ProcessResult(argv=tuple(argv), returncode=code, stdout="", stderr=text)
             )
 
-    def _pull_error(self, outcome: ProcessResult) -> Exception:
-        if outcome.returncode == SSH_FAILED:
-            return connection_failure(self.host.destination, outcome)
-        text = outcome.stderr.strip().removeprefix("Error response from daemon: ")
+    def _pull_error(self, completed: ProcessResult) -> Exception:
+        if completed.returncode == SSH_FAILED:
+            return connection_failure(self.host.destination, completed)
+        text = completed.stderr.strip().removeprefix("Error response from daemon: ")
         if any(part in text for part in _NO_IMAGE):
             return docker.errors.NotFound(text, explanation=text)
         return docker.errors.APIError(text, explanation=text)
@@ -167,9 +167,9 @@ class SshApi:
                 pipe.write(block)
 
         argv = self.host.argv([*self.host.docker, *arguments])
-        outcome = feed(argv, write, env=self.host.environment)
-        if outcome.returncode != 0:
-            raise self._error(outcome)
+        completed = feed(argv, write, env=self.host.environment)
+        if completed.returncode != 0:
+            raise self._error(completed)
 
     def diff(self, container: str) -> list[Mapping[str, Any]]:
         kinds = {"C": 0, "A": 1, "D": 2}
@@ -237,15 +237,15 @@ class SshApi:
         )
 
     def _docker(self, *arguments: str) -> str:
-        outcome = self.host.run([*self.host.docker, *arguments])
-        if outcome.returncode != 0:
-            raise self._error(outcome)
-        return outcome.stdout
+        completed = self.host.run([*self.host.docker, *arguments])
+        if completed.returncode != 0:
+            raise self._error(completed)
+        return completed.stdout
 
-    def _error(self, outcome: ProcessResult) -> Exception:
-        if outcome.returncode == SSH_FAILED:
-            return connection_failure(self.host.destination, outcome)
-        text = outcome.stderr.strip().removeprefix("Error response from daemon: ")
+    def _error(self, completed: ProcessResult) -> Exception:
+        if completed.returncode == SSH_FAILED:
+            return connection_failure(self.host.destination, completed)
+        text = completed.stderr.strip().removeprefix("Error response from daemon: ")
         if any(word in text for word in _NO_SUCH) or "Could not find the file" in text:
             return docker.errors.NotFound(text, explanation=text)
         return docker.errors.APIError(text, explanation=text)
@@ -443,11 +443,11 @@ def _docker_there(host: SshHost) -> tuple[tuple[str, ...], Mapping[str, Any]]:
 
     With sudo, where the user needs it and no password is asked for.
     """
-    outcome = host.script(_FIND_DOCKER)
-    *_, arguments, version = ["", "", *outcome.stdout.splitlines()]
-    if outcome.returncode == 0 and arguments:
+    completed = host.script(_FIND_DOCKER)
+    *_, arguments, version = ["", "", *completed.stdout.splitlines()]
+    if completed.returncode == 0 and arguments:
         return tuple(arguments.split()), json.loads(version)["Server"]
-    reason = outcome.stderr.strip() or "it has no docker"
+    reason = completed.stderr.strip() or "it has no docker"
     name = host.destination
     hint = f"`dlimg doctor --on {shlex.quote(name)}` says what is missing there, and its remedy"
     if "permission denied" in reason:

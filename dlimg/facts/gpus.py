@@ -101,5 +101,5 @@ def code_for(architectures: Sequence[str], capability: str) -> GpuCode | None:
 def is_older_than_all(architectures: Sequence[str], capability: str) -> bool:
     """Return whether this GPU is older than every listed architecture, so that PTX cannot help."""
     gpu = capability_of(capability)
-    known = [code for name in architectures if (code := code_of(name))]
-    return bool(known) and all(gpu < code.capability for code in known)
+    codes = [code for name in architectures if (code := code_of(name))]
+    return bool(codes) and all(gpu < code.capability for code in codes)

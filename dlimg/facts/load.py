@@ -123,12 +123,12 @@ class Facts:
         )
 
 
-def _nearest_gpu(name: str, known: Collection[str]) -> str:
+def _nearest_gpu(name: str, names: Collection[str]) -> str:
     """Return a hint with the nearest name: of two, the one with digits at the same places."""
     shape = re.sub(r"[0-9]", "0", name)
     likeness, _, near = max(
         (SequenceMatcher(None, name, other).ratio(), re.sub(r"[0-9]", "0", other) == shape, other)
-        for other in known
+        for other in names
     )
     return f"did you mean {near!r}?" if likeness >= _ALIKE else _NO_SUCH_GPU
 

@@ -50,12 +50,12 @@ def _section(validator: Validator, name: str, section: Section, node: Node) -> I
 
 def _row(validator: Validator, name: str, section: Section, node: Node) -> Row:
     forms = forms_of(section.row)
-    known = {*forms, *extra_keys(section), *(f"{name}_note" for name in _paired_packages(node))}
+    keys = {*forms, *extra_keys(section), *(f"{name}_note" for name in _paired_packages(node))}
     required = [key for key, form in forms.items() if form.required]
-    table = validator.table(node, name, known=known, needed=required)
+    table = validator.table(node, name, known=keys, needed=required)
     row: Row = {"line": node.line}
     for key, value in table.items():
-        if key in known:
+        if key in keys:
             row[key] = _value(validator, key, forms.get(key) or _extra(key), value)
     if row.get("architectures") and not {"architectures_source", "versions"} & row.keys():
         validator.refuse(node.line, f"{name} needs the key 'architectures_source'")

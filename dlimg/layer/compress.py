@@ -266,12 +266,12 @@ def _codes(data: bytes) -> Iterator[tuple[int, int]]:
     position = 0
     for run in _RUN.finditer(data):
         yield from _literals(data[position : run.start() + 1])
-        left = run.end() - run.start() - 1
-        while left >= _MIN_MATCH:
-            length = min(left, _MAX_MATCH)
+        zeros = run.end() - run.start() - 1
+        while zeros >= _MIN_MATCH:
+            length = min(zeros, _MAX_MATCH)
             yield _MATCHES[length]
-            left -= length
-        position = run.end() - left
+            zeros -= length
+        position = run.end() - zeros
     yield from _literals(data[position:])
     yield _SYMBOLS[256]
 

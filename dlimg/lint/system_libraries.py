@@ -84,13 +84,13 @@ def apt_sentence(missing: MissingLibraries, libraries: DistributionLibraries, *,
     """
     parts = []
     for names, start in ((missing.needed, ""), (missing.later, "parts of it also need ")):
-        known = [name for name in names if libraries.package_of(name)]
-        unknown = [name for name in names if name not in known]
+        recognized = [name for name in names if libraries.package_of(name)]
+        unknown = [name for name in names if name not in recognized]
         texts = []
-        if known:
-            packages = ", ".join(libraries.smallest(known))
+        if recognized:
+            packages = ", ".join(libraries.smallest(recognized))
             apt = f"`apt: {{{key}: [{packages}]}}` under its family"
-            texts.append(f"{shorten_list(known, most=6)}: {apt}")
+            texts.append(f"{shorten_list(recognized, most=6)}: {apt}")
         if unknown:
             texts.append(f"{shorten_list(unknown)}, which no known package has")
         if texts:
@@ -111,14 +111,18 @@ def _system_libraries(context: LintContext) -> Iterator[Finding]:
     seen: set[tuple[str, str, tuple[str, ...]]] = set()
     for cell in context.resolution.cells:
         lock = context.locks.get(cell.id)
-        known = context.libraries.distributions.get(cell.os.distribution)
-        if lock is None or known is None:
+        libraries = context.libraries.distributions.get(cell.os.distribution)
+        if lock is None or libraries is None:
             continue
-        for missing in missing_libraries(cell, lock, context.needs, known, context.brought(lock)):
+        for missing in missing_libraries(
+            cell, lock, context.needs, libraries, context.brought(lock)
+        ):
             key = (missing.wheel.sha256, cell.os.name, (*missing.needed, *missing.later))
             if key not in seen:
                 seen.add(key)
-                sentence = apt_sentence(missing, known, key=apt_key(cell, context.resolution.cells))
+                sentence = apt_sentence(
+                    missing, libraries, key=apt_key(cell, context.resolution.cells)
+                )
                 yield _finding(context, cell, missing, sentence, context.libraries.source)
 
 

@@ -108,8 +108,8 @@ def unused_path_exceptions(everything: Sequence[Cell], folder: Path) -> Iterator
             locks = [read_lock(cell.id, folder) for cell in cells]
         except BadInput:
             continue
-        taken = {shared.path for lock in locks if lock for shared in lock.shared_paths}
-        if all(locks) and not any(fnmatchcase(path, exception.path) for path in taken):
+        shared_paths = {shared.path for lock in locks if lock for shared in lock.shared_paths}
+        if all(locks) and not any(fnmatchcase(path, exception.path) for path in shared_paths):
             yield Problem(
                 message=f"the exception for {exception.path} is unused: no two wheels fill it "
                 "differently",

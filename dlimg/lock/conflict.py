@@ -26,7 +26,6 @@ _ABSENT: Final = re.compile(
 _NO_VERSION: Final = re.compile(
     rf"there (?:is|are) no versions? of (?P<package>{_NAME})(?P<specifier>{_SPECIFIER})?"
 )
-_REQUIRES: Final = re.compile(rf"you require (?P<package>{_NAME})(?P<specifier>{_SPECIFIER})?")
 _BRIEF: Final = {
     "was": "is not on the package index",
     "has no usable": "has no wheel on the package index",
@@ -160,7 +159,7 @@ def _root(demand: _Demand, demands: Sequence[_Demand], requirements: Sequence[st
     """Return the requirement that brings a demand along; its own where the user asked."""
     if not demand.parent:
         return _named(demand.child, requirements)
-    seen: set[str] = set()
+    visited: set[str] = set()
     queue = [demand.parent]
     while queue:
         name = re.match(_NAME, queue.pop(0))
@@ -168,8 +167,8 @@ def _root(demand: _Demand, demands: Sequence[_Demand], requirements: Sequence[st
         own = _named(key, requirements)
         if own:
             return own
-        if key not in seen:
-            seen.add(key)
+        if key not in visited:
+            visited.add(key)
             queue += [each.parent for each in demands if each.child == key and each.parent]
     return ""
 

@@ -169,9 +169,9 @@ def _next_attempt(
     routed = _routed_in(request, error.report) - attempt.routed
     if routed:
         return replace(attempt, routed=attempt.routed | routed)
-    known = folder_packages(request, solver.folders) - attempt.from_folders
+    packages = folder_packages(request, solver.folders) - attempt.from_folders
     without_wheel = frozenset(
-        name for name in named_in(error.report, known) if not _index_has(request, solver, name)
+        name for name in named_in(error.report, packages) if not _index_has(request, solver, name)
     )
     if without_wheel and not request.wants_folders:
         return replace(attempt, from_folders=attempt.from_folders | without_wheel)
@@ -260,7 +260,7 @@ def _run_uv(
             (folder / PROJECT_FILE).write_text(project, encoding="utf-8")
         if prefer:
             (folder / _ANSWER).write_text(preferences(prefer), encoding="utf-8")
-        ended = solver.run(
+        result = solver.run(
             uv_argv(request, solver, folder, attempt),
             env={
                 name: value for name, value in solver.environment.items() if is_passed_to_uv(name)
@@ -269,8 +269,8 @@ def _run_uv(
             stdin="".join(f"{text}\n" for text in request.requirements),
             timeout=SECONDS,
         )
-        if ended.returncode != 0:
-            raise _failure(request, limits, ended, solver)
+        if result.returncode != 0:
+            raise _failure(request, limits, result, solver)
         text = (folder / _ANSWER).read_text(encoding="utf-8")
     wheels = parse_pylock(text, python=request.python, platform=request.platform)
     return tuple(_placed(wheel, request, solver, attempt) for wheel in wheels)
@@ -316,9 +316,9 @@ def _check_origin(request: LockRequest, wheels: Sequence[ResolvedWheel], attempt
 
 
 def _failure(
-    request: LockRequest, limits: Sequence[str], ended: SolverResult, solver: UvSolver
+    request: LockRequest, limits: Sequence[str], result: SolverResult, solver: UvSolver
 ) -> Exception:
-    output = _single_line(ended.stderr or ended.stdout)
+    output = _single_line(result.stderr or result.stdout)
     asked = f" {', '.join(solver.asked)}" if solver.asked else ""
     if _NO_SOLUTION in output and not _NO_LOGIN.search(output):
         return _no_solution(request, limits, output.partition(_NO_SOLUTION)[2], asked)
@@ -339,7 +339,7 @@ def _failure(
     damaged = _DAMAGED.search(output)
     hint = f"{damaged['file']} is damaged: get it again, or remove it" if damaged else ""
     return Negative(
-        f"uv failed with exit code {ended.returncode}: {output[:LONGEST_REASON]}",
+        f"uv failed with exit code {result.returncode}: {output[:LONGEST_REASON]}",
         where=request.where,
         hint=hint,
     )

@@ -102,13 +102,13 @@ def _by_key(
 ) -> dict[str, tuple[str, ...]]:
     """Return texts by `any`, a kind of accelerator, a flavour or an operating system."""
     systems = axes.get("os", ())
-    known = ("any", "cpu", CUDA, *FLAVOURS, *systems)
+    keys = ("any", "cpu", CUDA, *FLAVOURS, *systems)
     values = {}
     for key, entry in form.table(node, subject, example="{any: [...]}").items():
         line = node.lines[key] if isinstance(node, YamlMapping) else entry.line
-        if key not in known and not re.fullmatch(patterns.KIND.pattern, key):
+        if key not in keys and not re.fullmatch(patterns.KIND.pattern, key):
             message = f"{subject}: {key!r} is no kind of accelerator, flavour or operating system"
-            form.refuse(line, message, nearest(key, known))
+            form.refuse(line, message, nearest(key, keys))
         values[key] = form.texts(entry, f"{key} of {subject}")
         for text in values[key]:
             form.fits(entry.line, f"{key} of {subject}:", text, pattern)
@@ -247,12 +247,12 @@ def _shared_targets(
 ) -> Iterator[Problem]:
     repeated: dict[int, str] = {}
     for axis_values, _ in cells:
-        taken: set[str] = set()
+        names: set[str] = set()
         for entry in stated.files:
             if entry.match.fits(axis_values):
-                if entry.file.path in taken:
+                if entry.file.path in names:
                     repeated[entry.match.line] = entry.file.path
-                taken.add(entry.file.path)
+                names.add(entry.file.path)
     for line, path in repeated.items():
         message = f"family {family}: two files would be {path} in one image"
         yield Problem(message=message, where=f"{source}:{line}", hint="take one of them out")

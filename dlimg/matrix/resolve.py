@@ -79,8 +79,8 @@ def _with_pythons(
     return replace(family, axes={**family.axes, "python": values})
 
 
-def _framework_hint(framework: str, known: Iterable[str]) -> str:
-    hint = nearest(framework, known)
+def _framework_hint(framework: str, names: Iterable[str]) -> str:
+    hint = nearest(framework, names)
     return f"{hint}; `framework: {NO_FACTS}` if nothing is to be checked"
 
 
@@ -109,11 +109,11 @@ def _same_release(version: str, releases: Iterable[str]) -> str:
 
 def _unknown_pythons(facts: Facts, matrix: Matrix) -> Iterable[Problem]:
     """Yield stacks whose Python neither a distribution nor uv has."""
-    known = {row.python for row in facts.distributions.values()} | facts.managed.keys()
+    pythons = {row.python for row in facts.distributions.values()} | facts.managed.keys()
     for stack in matrix.stacks.values():
-        if stack.python not in known:
+        if stack.python not in pythons:
             message = f"stack {stack.name}: neither a distribution nor uv has Python {stack.python}"
-            yield _problem(matrix, stack.python_line, message, nearest(stack.python, known))
+            yield _problem(matrix, stack.python_line, message, nearest(stack.python, pythons))
 
 
 def _problem(matrix: Matrix, line: int, message: str, hint: str) -> Problem:

@@ -79,9 +79,9 @@ def build_wheel(
         folder = Path(name)
         (folder / "sources").mkdir()
         sha256 = download_source(index, source, folder / "sources" / source.file.file)
-        known = _kept(sha256, planned, context)
-        if known:
-            return known
+        earlier = _earlier_wheel(sha256, planned, context)
+        if earlier:
+            return earlier
         check_buildx(engine)
         context.log(f"building {source.name} {source.version} on {cell.os.distribution}")
         build = _Build(source=source, sha256=sha256, folder=folder, planned=planned)
@@ -117,7 +117,7 @@ def _planned(project: Project, cell: Cell, base: Base, source: SourceDistributio
     )
 
 
-def _kept(sha256: str, planned: PlannedImage, context: Context) -> BuiltWheel | None:
+def _earlier_wheel(sha256: str, planned: PlannedImage, context: Context) -> BuiltWheel | None:
     """Return the wheel that was built from this source for this system and Python."""
     cell = planned.image.cell
     for path, record in records(context):

@@ -1,4 +1,4 @@
-"""Rows of the catalogue compared with what `why` and `list` say of the same release."""
+"""Comparison of the catalogue's rows with the answers of `why` and `list`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
@@ -16,7 +16,7 @@ from dlimg.pipeline.why import WhyQuestion, query_of
 def disagreements(
     rows: Iterable[CatalogueRow], facts: Facts, frameworks: Mapping[str, Framework], today: date
 ) -> Iterator[str]:
-    """Yield a sentence for each row that `why` or `list` answers otherwise."""
+    """Yield a sentence for each row with which `why` or `list` disagrees."""
     engine = RuleEngine(facts, rules(today))
     for row in rows:
         truth = "works" if row.works else f"does not work: {row.reason}"
@@ -53,6 +53,6 @@ def _cuda_of_kind(row: CatalogueRow, facts: Facts) -> str:
     """Return the CUDA that a matrix would name: that of the facts, or the newest of its major."""
     release = facts.releases.get(row.framework, {}).get(row.version)
     major = row.accelerator.removeprefix("cuda")
-    known = [cuda for cuda in release.cuda if cuda.startswith(major)] if release else []
-    exact = next((cuda for cuda in known if "." in cuda), "")
+    cudas = [cuda for cuda in release.cuda if cuda.startswith(major)] if release else []
+    exact = next((cuda for cuda in cudas if "." in cuda), "")
     return exact or newest(cuda for cuda in facts.cuda if cuda.startswith(f"{major}."))

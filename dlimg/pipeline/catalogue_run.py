@@ -142,11 +142,13 @@ def _trial(root: Path, index: PackageIndex, facts: Facts, context: Context) -> C
 
 
 def _frameworks(facts: Facts, names: Sequence[str]) -> Iterator[FrameworkFact]:
-    known = {name: fact for name, fact in facts.frameworks.items() if fact.catalogue_from}
-    for name in names or sorted(known):
-        if name not in known:
-            raise BadInput(f"the catalogue has no framework {name!r}", hint=nearest(name, known))
-        yield known[name]
+    frameworks = {name: fact for name, fact in facts.frameworks.items() if fact.catalogue_from}
+    for name in names or sorted(frameworks):
+        if name not in frameworks:
+            raise BadInput(
+                f"the catalogue has no framework {name!r}", hint=nearest(name, frameworks)
+            )
+        yield frameworks[name]
 
 
 def _versions(index: PackageIndex, framework: FrameworkFact, context: Context) -> tuple[str, ...]:

@@ -27,11 +27,11 @@ def evidence_by_device(
     for evidence in (*local, *published):
         if evidence not in distinct:
             distinct.append(evidence)
-    places = ((HERE, local), (AT_REGISTRY, published))
+    sources = ((HERE, local), (AT_REGISTRY, published))
     by_device = [
         DeviceEvidence(
             evidence=evidence,
-            where=tuple(name for name, collection in places if evidence in collection),
+            where=tuple(name for name, collection in sources if evidence in collection),
         )
         for evidence in distinct
     ]

@@ -113,9 +113,9 @@ def _compare_release(
     if version not in refresh.index_cache.releases(project):
         if not row.get("yanked", False):
             has_files = any(f"-{version}-" in name for name in refresh.index_cache.files(project))
-            seen = "yanked" if has_files else "not at the index"
+            state = "yanked" if has_files else "not at the index"
             name = f"{project} {version}"
-            yield FieldDifference(where=where, name=name, written="a release", seen=seen)
+            yield FieldDifference(where=where, name=name, written="a release", seen=state)
         return
     yield from differences(row, reader.index_row(refresh.index_cache, version, row), where)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from dlimg.checks.evidence import evidence_folder, read_evidence
-from dlimg.context import Context
+from dlimg.context import Context, no_log
 from dlimg.engine.client import Engine
 from dlimg.engine.discover import find_engine
 from dlimg.errors import DlimgError, Negative, NoEngine
@@ -25,7 +25,7 @@ from dlimg.registry.reference import ImageReference, parse_reference
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectReport:
-    """An image with all that is known of it; `remarks` are for the reader's attention."""
+    """An image with all evidence about it; `remarks` are warnings for the reader."""
 
     content: ImageContent
     wheels: tuple[Wheel, ...] = ()
@@ -48,7 +48,8 @@ def inspect(name: str, context: Context) -> InspectReport:
     a name that is not an image's, and `NetworkFailure`.
     """
     parse_reference(name)  # for an invalid name an engine answers `page not found`
-    query = InspectQuery(context=replace(context, log=_ignore))
+    # Messages about finding an engine have nothing to do with the image.
+    query = InspectQuery(context=replace(context, log=no_log))
     content, attached = _in_engine(query, name) or _at_registry(query, name)
     if content.claimed_digest and not content.tested_digest:
         query.remarks.append(
@@ -85,17 +86,17 @@ def _beside_known(
     evidence: list[Evidence] = []
     lock = None
     for text in registry_references(engine, content):
-        place = parse_reference(text)
-        if not place.host:
+        reference = parse_reference(text)
+        if not reference.host:
             continue
         try:
-            with open_registry(place.host, query.context) as registry:
-                repository = Repository(registry=registry, name=place.name)
-                content = _with_tested(repository, place, content)
+            with open_registry(reference.host, query.context) as registry:
+                repository = Repository(registry=registry, name=reference.name)
+                content = _with_tested(repository, reference, content)
                 attached = read_attached(
-                    repository, [place.digest], content, log=query.remarks.append
+                    repository, [reference.digest], content, log=query.remarks.append
                 )
-                _compare(query, repository, place, name)
+                _compare(query, repository, reference, name)
         except DlimgError as error:
             query.remarks.append(f"{text} was not asked for evidence: {error.problems[0].message}")
             continue
@@ -105,41 +106,43 @@ def _beside_known(
 
 
 def _with_tested(
-    repository: Repository, place: ImageReference, content: ImageContent
+    repository: Repository, reference: ImageReference, content: ImageContent
 ) -> ImageContent:
     """Return the content with the digest of the tested image, if the registry proves it."""
     if not content.claimed_digest or content.tested_digest:
         return content
-    published = read_registry_image(repository, place)
+    published = read_registry_image(repository, reference)
     if published and published.digests & content.digests:
         return replace(content, tested_digest=published.tested_digest)
     return content
 
 
-def _compare(query: InspectQuery, repository: Repository, place: ImageReference, name: str) -> None:
-    """Add a remark if the name leads to another image at the registry."""
+def _compare(
+    query: InspectQuery, repository: Repository, in_engine: ImageReference, name: str
+) -> None:
+    """Add a remark if the name leads to another image at the registry than in the engine."""
     reference = parse_reference(name)
-    if (reference.host, reference.name) != (place.host, place.name) or reference.digest:
+    if (reference.host, reference.name) != (in_engine.host, in_engine.name) or reference.digest:
         return
-    digest_there = resolve_digest(repository, reference.tag)
-    if digest_there != place.digest:
+    digest = resolve_digest(repository, reference.tag)
+    if digest != in_engine.digest:
         query.remarks.append(
-            f"the registry has another image under this name: {digest_there or 'none at all'}; "
+            f"the registry has another image under this name: {digest or 'none at all'}; "
             "this is the engine's"
         )
 
 
 def _at_registry(query: InspectQuery, name: str) -> tuple[ImageContent, AttachedDocuments]:
-    place = parse_reference(name)
-    if not place.host:
+    reference = parse_reference(name)
+    if not reference.host:
         return _nowhere(query, name)
-    with open_registry(place.host, query.context) as registry:
-        repository = Repository(registry=registry, name=place.name)
-        content = read_registry_image(repository, place)
+    with open_registry(reference.host, query.context) as registry:
+        repository = Repository(registry=registry, name=reference.name)
+        content = read_registry_image(repository, reference)
         if content is None:
             raise Negative(
-                f"{place} is neither in the engine nor at the registry",
-                hint=f"check the name; a private one may want a `docker login {place.host}`",
+                f"{reference} is neither in the engine nor at the registry",
+                hint=f"check the name; a private one may want a `docker login {reference.host}`",
             )
         return content, read_attached(
             repository, content.subjects, content, log=query.remarks.append
@@ -167,7 +170,3 @@ def _local_evidence(query: InspectQuery, content: ImageContent) -> tuple[Evidenc
     for digest in sorted(content.evidence_digests):
         local += read_evidence(folder, digest, log=damaged)
     return tuple(check_subject(evidence, content) for evidence in local)
-
-
-def _ignore(_text: str) -> None:
-    """Drop log messages about finding an engine, which have nothing to do with the image."""

@@ -1,4 +1,4 @@
-"""The store of layers, seen from a project: who uses what, pruning, export."""
+"""The store of layers and a project: the use of layers, pruning, export."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

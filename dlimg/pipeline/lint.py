@@ -32,7 +32,7 @@ _REGISTRY_SECONDS: Final = 10
 
 
 def ask_online(lint_context: LintContext, context: Context) -> OnlineAnswers:
-    """Return the answers of the package index and registries; `unanswered` names the silent."""
+    """Return the answers of indexes and registries; `unanswered` names those without any."""
     context = context.with_indexes(lint_context.resolution.indexes)
     locks = lint_context.locks.values()
     wheels = tuple({wheel.file: wheel for lock in locks for wheel in lock.wheels}.values())
@@ -129,7 +129,7 @@ def _digests_today(
 
 
 def read_lint_context(matrix: str, facts: Facts, today: date) -> LintContext:
-    """Read what rules look at. Raises BadInput for a malformed file of the project."""
+    """Read the input of the rules. Raises BadInput for a malformed file of the project."""
     folder = Path(matrix).parent / "locks"
     choices = parse_matrix(read_text(Path(matrix)), matrix)
     resolution = resolve(

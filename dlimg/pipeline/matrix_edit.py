@@ -40,7 +40,7 @@ LATEST: Final = "latest"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditRequest:
-    """Cells as the command line names them; an option that is not given is empty."""
+    """Cells named on the command line; an option without a value is empty."""
 
     family: str
     version: str = ""
@@ -145,7 +145,7 @@ def _edit_with(
 def _from_shipped(
     facts: Facts, shipped: ShippedMatrix, family: str, request: EditRequest
 ) -> tuple[NewCell, tuple[str, ...]]:
-    """Return a cell of a family of dlimg's own matrix, and what is not known of it.
+    """Return a cell of a family of dlimg's own matrix, and a warning if it is another version.
 
     Raises BadInput for another CUDA than it has there, and without a lock of it.
     """
@@ -176,7 +176,7 @@ def _from_shipped(
 
 
 def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
-    """Return the commands that add what works instead of a cell that cannot exist."""
+    """Return the commands that add cells that work, instead of one that does not."""
     default = QueryContext(read_facts(), today).systems[0]
     offers = (addition_of(near.combination, default) for near in answer.nearest)
     return tuple(dict.fromkeys(offer.command for offer in offers if offer))
@@ -341,7 +341,7 @@ def _judged(
     today: date,
     request: EditRequest,
 ) -> WhyAnswer:
-    """Return the answer about what the request means.
+    """Return the answer about the combination of a request.
 
     What it leaves open is as in the matrix where that works.
     """

@@ -23,7 +23,7 @@ from dlimg.pipeline.shipped_families import (
 def with_shipped_ignored(
     facts: Facts, shipped: ShippedMatrix, source: str, before: str, after: str, today: date
 ) -> str:
-    """Return the new text, with what dlimg's own matrix ignores about the new cell."""
+    """Return the new text, with dlimg's own exceptions for the new cell."""
     names = {cell.id for cell in resolve(parse_matrix(after, source), facts).cells}
     locks = {
         cell.id: lock
@@ -35,7 +35,7 @@ def with_shipped_ignored(
 
 
 def without_unused_ignored(facts: Facts, source: str, before: str, after: str, today: date) -> str:
-    """Return the new text without what was ignored about the removed cells alone."""
+    """Return the new text without exceptions for the removed cells alone."""
     if not parse_matrix(before, source).ignored:
         return after
     locks = _Locks(facts, Path(source).parent / "locks")
@@ -49,7 +49,7 @@ def without_unused_ignored(facts: Facts, source: str, before: str, after: str, t
 
 
 class _Locks:
-    """The locks of a project's cells; of a cell without one that of dlimg's own matrix."""
+    """The locks of a project's cells, or else of the same cells in dlimg's own matrix."""
 
     def __init__(self, facts: Facts, folder: Path) -> None:
         self.folder = folder
@@ -68,12 +68,12 @@ class _Locks:
 def _used(
     locks: _Locks, facts: Facts, source: str, text: str, today: date
 ) -> frozenset[tuple[str, str]]:
-    """Return id and subject of the entries that lint has a use for."""
+    """Return id and subject of the entries that match a finding of lint."""
     matrix = parse_matrix(text, source)
     cells = resolve(matrix, facts).cells
-    known = {cell.id: lock for cell in cells if (lock := locks.of(cell))}
+    locked = {cell.id: lock for cell in cells if (lock := locks.of(cell))}
     used = (
-        *used_ignored(text, matrix.ignored, facts, today, known),
-        *ignored_for_libraries(matrix.ignored, known.values()),
+        *used_ignored(text, matrix.ignored, facts, today, locked),
+        *ignored_for_libraries(matrix.ignored, locked.values()),
     )
     return frozenset((entry.id, entry.about) for entry in used)

@@ -1,4 +1,4 @@
-"""A new project in a folder: files, locks and Dockerfiles, made whole and then put there."""
+"""A new project: its files, locks and Dockerfiles, complete before they are moved in place."""
 
 import contextlib
 import importlib.metadata
@@ -44,7 +44,7 @@ _LOCKS: Final = "requirements"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewProjectRequest:
-    """The wishes for a new project; `wheel` is dlimg's own, where no index has it."""
+    """A request for a new project; `wheel` is dlimg's own, for an index that lacks it."""
 
     folder: Path
     families: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Answers to `pick`: the images that run on a machine, and what is known of them."""
+"""Answers to `pick`: the images that run on a machine, with their evidence."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -140,7 +140,7 @@ def framework_of(facts: Facts, cell: Cell) -> str:
 
 
 def replacement(request: PickRequest, pick_context: PickContext) -> tuple[WhyAnswer, Cell | None]:
-    """Return what is known of an old environment, and the image that replaces it.
+    """Return the answer about an old environment, and the image that replaces it.
 
     Raises BadInput for a name that is neither a family nor an old environment.
     """

@@ -82,7 +82,7 @@ def buildable_images(
 
 
 def _pins_local_version(cell: Cell) -> bool:
-    """Return whether a requirement pins a local version that the matrix routes to no index."""
+    """Return whether a requirement pins a local version without an index in the matrix."""
     routed = {name for index in cell.indexes for name in index.packages}
     return any(
         has_local_version(requirement) and package_name(requirement) not in routed

@@ -22,7 +22,7 @@ _STANDINGS: Final[tuple[Standing, ...]] = ("tested", NOT_TESTED_ON_GPU)
 def pull_published(planned: Sequence[PlannedImage], engine: Engine) -> None:
     """Pull the images that the engine lacks from the user's registry, and log what was pulled.
 
-    Without a registry, and for images that it does not have, nothing is done but said.
+    Without a registry, or if it lacks an image, only a message is logged.
     """
     context = engine.context
     present = existing_images(planned, engine)

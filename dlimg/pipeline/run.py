@@ -1,4 +1,4 @@
-"""The run of build, test and publish: each image as far as its command goes."""
+"""The run of the commands build, test and publish."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,7 +102,7 @@ class Run:
 
 
 def images_to_build(run: Run) -> tuple[Image, ...]:
-    """Return the selected images. Raises BadInput for all that can be refused before a build."""
+    """Return the selected images. Raises BadInput for what is wrong before a build is needed."""
     if run.build.jobs < 1:
         raise BadInput(f"--jobs {run.build.jobs} builds nothing", hint="give 1 or more")
     cells = select_cells(run.project, run.build.cells, otherwise=DEFAULT_GROUP, log=run.context.log)
@@ -177,12 +177,12 @@ def run_images(run: Run, images: Sequence[Image]) -> tuple[list[ImageResult], En
 
 
 def may_skip(selection: CellSelection, publish_settings: PublishSettings | None) -> bool:
-    """Return whether an image is left out where its index does not answer: nobody named it."""
+    """Return whether an image may be skipped if its index does not answer: it was not named."""
     return publish_settings is None and is_default_selection(selection)
 
 
 def _readable(run: Run, planned: Sequence[PlannedImage], engine: Engine) -> ReadableImages:
-    """Return the images as this engine reads them; what was stated, or is published, stays."""
+    """Return the images in a compression that this engine reads, unless one is stated."""
     is_stated = bool(stated_compression(run.project, run.build.compression))
     may_change = run.publish is None and not is_stated
     with engine_errors():

@@ -69,20 +69,20 @@ def ignored_by_shipped(
     *,
     before: str = "",
 ) -> tuple[IgnoredFinding, ...]:
-    """Return what dlimg's own matrix ignores and lint finds in a new matrix's text.
+    """Return dlimg's own exceptions for findings of lint in a new matrix.
 
     `locks` are those of its cells, as far as they are there. What lint found `before` in the same
     matrix is not the new part's.
     """
     ignored = shipped.matrix.ignored
     earlier = used_ignored(before, ignored, facts, today, {}) if before else ()
-    known = {_key(entry) for entry in earlier}
+    keys = {_key(entry) for entry in earlier}
     used = (
         *used_ignored(text, ignored, facts, today, locks),
         *ignored_for_libraries(ignored, locks.values()),
     )
     own = {_key(entry) for entry in parse_matrix(text, MATRIX).ignored}
-    new = {_key(entry): entry for entry in used if _key(entry) not in known | own}
+    new = {_key(entry): entry for entry in used if _key(entry) not in keys | own}
     return tuple(new.values())
 
 
@@ -93,7 +93,7 @@ def used_ignored(
     today: date,
     locks: Mapping[str, Lock],
 ) -> Sequence[IgnoredFinding]:
-    """Return those of the entries that lint has a finding for in this matrix, with these locks."""
+    """Return the entries that match a finding of lint in this matrix, with these locks."""
     matrix = parse_matrix(text, MATRIX)
     context = LintContext(
         matrix=replace(matrix, ignored=ignored),

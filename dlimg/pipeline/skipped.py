@@ -1,4 +1,4 @@
-"""Images whose wheels cannot be had: their named index does not answer, and no folder has them."""
+"""Images that are skipped, as an index with their wheels does not answer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def unreachable_images(
 
 
 def is_default_selection(cells: CellSelection) -> bool:
-    """Return whether no image was asked for by a pattern or by a group other than `default`."""
+    """Return whether images are selected by no pattern and no group other than `default`."""
     return not cells.patterns and cells.group in {"", DEFAULT_GROUP}
 
 

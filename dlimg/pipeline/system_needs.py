@@ -37,7 +37,7 @@ def read_system_libraries() -> SystemLibraries:
 
 
 def with_known_needs(lint_context: LintContext, context: Context) -> LintContext:
-    """Return the context with what is known, without a network, of the locked wheels' needs.
+    """Return the context with the locked wheels' needs that are known without a network.
 
     Wheels in extra folders are read there.
     """
@@ -77,8 +77,8 @@ def log_missing_libraries(
     """
     locks = {cell.id: lock for cell in cells if (lock := read_lock(cell.id, project.locks))}
     context = context.with_indexes(project.resolution.indexes)
-    known = read_wheel_needs(cells, locks, wheel_folders(find_links, context), context)
-    for line in dict.fromkeys(_lines(cells, locks, known, context.cache / "wheels")):
+    needs = read_wheel_needs(cells, locks, wheel_folders(find_links, context), context)
+    for line in dict.fromkeys(_lines(cells, locks, needs, context.cache / "wheels")):
         context.log(line)
 
 
@@ -91,9 +91,9 @@ def read_wheel_needs(
     """
     wheels = _judged(cells, locks)
     index = open_index(context, context.cache / "wheels")
-    known = dict(_local_needs(wheels, folders, index.cache))
-    known |= cached_needs(index.cache, list(wheels.values()))
-    unread = [wheel for sha, wheel in wheels.items() if sha not in known and not wheel.local]
+    needs = dict(_local_needs(wheels, folders, index.cache))
+    needs |= cached_needs(index.cache, list(wheels.values()))
+    unread = [wheel for sha, wheel in wheels.items() if sha not in needs and not wheel.local]
     if unread:
         size = sum(wheel.size for wheel in unread) // 10**6
         needing = counted(len(unread), "wheel", "needs")
@@ -102,10 +102,10 @@ def read_wheel_needs(
         asked = [wheel for wheel in unread if wheel.index == name]
         try:
             addresses = (index_address(name, context),) if name else default_addresses(context)
-            known |= read_needs(index, addresses, asked)
+            needs |= read_needs(index, addresses, asked)
         except NetworkFailure as error:
             context.log(f"not read: {error.problems[0].message}")
-    return known
+    return needs
 
 
 def _judged(cells: Iterable[Cell], locks: Mapping[str, Lock]) -> Mapping[str, Wheel]:
@@ -122,7 +122,7 @@ def _judged(cells: Iterable[Cell], locks: Mapping[str, Lock]) -> Mapping[str, Wh
 def _local_needs(
     wheels: Mapping[str, Wheel], folders: Sequence[Path], cache: Path
 ) -> Mapping[str, WheelNeeds]:
-    """Return what those of the wheels need that lie in extra folders."""
+    """Return the needs of the wheels that are in extra folders."""
     paths = {
         wheel: path
         for wheel in wheels.values()

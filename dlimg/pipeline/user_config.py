@@ -1,4 +1,4 @@
-"""The user's settings: $XDG_CONFIG_HOME/dlimg/config.yaml, and variables that stand above it."""
+"""The user's settings: $XDG_CONFIG_HOME/dlimg/config.yaml, and variables that override it."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -47,10 +47,10 @@ class WhyQuestion:
     arch: str = ""
 
     def refuse(self, options: tuple[str, ...], reason: str) -> None:
-        """Raise BadInput for each of these options that is given."""
-        given = [f"--{name}" for name in options if getattr(self, name)]
-        if given:
-            raise BadInput(f"{', '.join(given)}: {reason}", hint="leave them out")
+        """Raise BadInput for each of these options that has a value."""
+        refused = [f"--{name}" for name in options if getattr(self, name)]
+        if refused:
+            raise BadInput(f"{', '.join(refused)}: {reason}", hint="leave them out")
 
 
 def answer_question(
@@ -177,7 +177,7 @@ def _cuda(facts: Facts, required: str, option: str) -> str:
 
 def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
     """Return the query with the options. Raises BadInput if they contradict each other."""
-    given = replace(
+    complete = replace(
         query,
         cudnn=parse_names.parse_cudnn(question.cudnn) if question.cudnn else "",
         python=parse_names.parse_python(facts, question.python) if question.python else "",
@@ -186,10 +186,10 @@ def _with_options(facts: Facts, query: Query, question: WhyQuestion) -> Query:
         driver=parse_names.parse_driver(question.driver) if question.driver else "",
         arch=parse_names.parse_arch(question.arch) if question.arch else "",
     )
-    if given.cuda == parse_names.CPU and given.cudnn:
+    if complete.cuda == parse_names.CPU and complete.cudnn:
         message = "a build without CUDA loads no cuDNN"
         raise BadInput(message, hint="leave out `--cuda cpu`, or `--cudnn`")
-    return given
+    return complete
 
 
 # The options that a cell itself determines.
@@ -242,13 +242,13 @@ def _query(combination: Combination) -> Query:
 def _named(project: Project, text: str) -> Cell:
     cells = project.resolution.cells
     names = {name for cell in cells for name in names_of(project, cell)}
-    word = _without_registry(project, text)
-    if word in names:
-        return next(cell for cell in cells if word in names_of(project, cell))
+    name = _without_registry(project, text)
+    if name in names:
+        return next(cell for cell in cells if name in names_of(project, cell))
     matches = select(cells, [text]) if re.search(r"[*?\[]", text) else _alike(project, text)
     if len(matches) > 1:
         hint = f"e.g. {matches[0].id}"
-        raise BadInput(f"{text!r} fits {len(matches)} cells, why takes one", hint=hint)
+        raise BadInput(f"{text!r} fits {len(matches)} cells, `why` takes one", hint=hint)
     return matches[0]
 
 
@@ -271,8 +271,8 @@ def names_of(project: Project, cell: Cell) -> tuple[str, ...]:
 
 def _without_registry(project: Project, text: str) -> str:
     """Return `pytorch:2.15.0-cuda13.2-py3.13-debian13` of a full name, without cuDNN."""
-    word = text.removeprefix(f"{project.resolution.registry}/").rpartition("/")[2]
-    return re.sub(r"-cudnn[0-9.]+(?=-)", "", word)
+    name = text.removeprefix(f"{project.resolution.registry}/").rpartition("/")[2]
+    return re.sub(r"-cudnn[0-9.]+(?=-)", "", name)
 
 
 def _dropped(project: Project, engine: RuleEngine, dropped: DroppedCell, today: date) -> WhyAnswer:

@@ -24,7 +24,7 @@ from dlimg.compat.several import (
 )
 from dlimg.compat.several_answer import Resolved, SeveralAnswer, SeveralSuggestion
 from dlimg.compat.suggest import version_cost
-from dlimg.context import Context, Log
+from dlimg.context import Context, Log, no_log
 from dlimg.document.versions import numbers
 from dlimg.errors import BadInput, Negative, NetworkFailure
 from dlimg.facts.load import Facts
@@ -326,4 +326,4 @@ def uv_resolver(context: Context) -> Resolver:
 
 def offline_resolver() -> Resolver:
     """Return a resolver that asks nothing."""
-    return Resolver(None, lambda _: None, note="--offline")
+    return Resolver(None, no_log, note="--offline")

@@ -48,8 +48,8 @@ def attach_documents(
     The evidence is that of the same checks on every known device; evidence of a user's own checks
     in another project is not published. Raises as `attach_artifacts` does.
     """
-    known = read_evidence(settings.evidence, built.digest, log=context.log)
-    records = covering_records(known, checks_of(evidence))
+    records = read_evidence(settings.evidence, built.digest, log=context.log)
+    records = covering_records(records, checks_of(evidence))
     if evidence.device not in {record.device for record in records}:
         records = (*records, evidence)
     artifacts = tuple(artifacts_of(built, records, settings.revision))

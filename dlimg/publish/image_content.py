@@ -131,8 +131,8 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def sum_sizes(sizes: Sequence[int | None]) -> int | None:
     """Return the sum, or None when any size is not known."""
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
+    known_sizes = [size for size in sizes if size is not None]
+    return sum(known_sizes) if len(known_sizes) == len(sizes) else None
 
 
 def key_of(content: ImageContent) -> str:

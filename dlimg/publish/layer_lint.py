@@ -173,14 +173,14 @@ def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the tar of a layer that is packed by gzip, by zstd, or not at all."""
     stream = iter(blocks)
     head = next(stream, b"")
-    whole = chain([head], stream)
+    all_bytes = chain([head], stream)
     if head.startswith(_GZIP):
-        return inflate(whole)
+        return inflate(all_bytes)
     if head.startswith(_ZSTD):
-        reader: Any = _BlockReader(whole)
+        reader: Any = _BlockReader(all_bytes)
         frames = ZstdDecompressor().stream_reader(reader, read_across_frames=True)
         return iter(partial(frames.read, _CHUNK_SIZE), b"")
-    return whole
+    return all_bytes
 
 
 class _BlockReader:

@@ -85,8 +85,8 @@ class PackageIndex:
             if wheel.local:
                 return _read_file(Path(unquote(urlsplit(wheel.address).path)))
             cached = self.cache / f"{wheel.sha256}.json"
-            if (known := _read_cached(cached)) is not None:
-                return known
+            if (cached_value := _read_cached(cached)) is not None:
+                return cached_value
             contents = self._fetch_end(wheel)
         except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
             raise Negative(f"{wheel.file} is not a wheel: {error}") from error

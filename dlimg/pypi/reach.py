@@ -60,8 +60,8 @@ def _obstacle(index: NamedIndex, address: str, context: Context) -> str:
 
 
 def _login_obstacle(name: str, status: int, address: str, context: Context) -> str:
-    given = "refuses this login" if login_of(name, address, context) else "wants a login"
-    return f"it {given} ({status})"
+    obstacle = "refuses this login" if login_of(name, address, context) else "wants a login"
+    return f"it {obstacle} ({status})"
 
 
 def _network_reason(error: requests.RequestException) -> str:

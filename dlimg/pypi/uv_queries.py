@@ -89,16 +89,16 @@ def uv_query(context: Context) -> AskUv:
         settings = uv_environment_for(index, context) if index else uv_environment(context)
         with tempfile.TemporaryDirectory(prefix="dlimg-addresses-") as folder:
             output = Path(folder, "pylock.toml")
-            outcome = process.run(
+            completed = process.run(
                 query_argv(program, target, output),
                 env={name: value for name, value in settings.items() if is_passed_to_uv(name)},
                 cwd=Path(folder),
                 stdin="".join(f"{wheel.name}=={wheel.version}\n" for wheel in wheels),
                 timeout=SECONDS,
             )
-            if outcome.returncode != 0:
+            if completed.returncode != 0:
                 asked = _shown_indexes(index, context)
-                raise _failure(outcome.tail, asked)
+                raise _failure(completed.tail, asked)
             return output.read_text(encoding="utf-8")
 
     return ask

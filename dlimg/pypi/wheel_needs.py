@@ -42,14 +42,14 @@ def read_needs(
 
     Raises NetworkFailure if an index does not answer.
     """
-    known = dict(cached_needs(index.cache, wheels))
-    missing = {wheel.sha256: wheel for wheel in wheels if wheel.sha256 not in known}
+    needs = dict(cached_needs(index.cache, wheels))
+    missing = {wheel.sha256: wheel for wheel in wheels if wheel.sha256 not in needs}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         read = pool.map(lambda wheel: _read(index, addresses, wheel), missing.values())
-        for wheel, needs in zip(missing.values(), read, strict=True):
-            if needs is not None:
-                known[wheel.sha256] = needs
-    return known
+        for wheel, needs_of_wheel in zip(missing.values(), read, strict=True):
+            if needs_of_wheel is not None:
+                needs[wheel.sha256] = needs_of_wheel
+    return needs
 
 
 def _read(index: PackageIndex, addresses: Sequence[str], wheel: Wheel) -> WheelNeeds | None:
@@ -68,13 +68,13 @@ def read_local_needs(folder: Path, paths: Mapping[Wheel, Path]) -> Mapping[str, 
 
     `folder` is the cache.
     """
-    known = dict(cached_needs(folder, list(paths)))
+    needs = dict(cached_needs(folder, list(paths)))
     for wheel, path in paths.items():
-        if wheel.sha256 not in known:
+        if wheel.sha256 not in needs:
             with contextlib.suppress(OSError, BadZipFile), ZipFile(path) as archive:
-                known[wheel.sha256] = _needs(archive)
-                _write_cached(folder, wheel, known[wheel.sha256])
-    return known
+                needs[wheel.sha256] = _needs(archive)
+                _write_cached(folder, wheel, needs[wheel.sha256])
+    return needs
 
 
 def _write_cached(folder: Path, wheel: Wheel, needs: WheelNeeds) -> None:

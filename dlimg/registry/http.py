@@ -259,8 +259,8 @@ class _FilePart:
             yield block
 
     def read(self, size: int = -1) -> bytes:
-        left = self.size - self.position
-        block = self.file.read(left if size < 0 else min(size, left))
+        bytes_left = self.size - self.position
+        block = self.file.read(bytes_left if size < 0 else min(size, bytes_left))
         self.position += len(block)
         return block
 

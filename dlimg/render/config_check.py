@@ -160,12 +160,14 @@ def _label_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
 
 def _other_faults(config: ImageConfig, wanted: ImageConfig) -> Iterator[_Fault]:
     for field in fields(ImageConfig):
-        word = _WORDS.get(field.name)
+        instruction_name = _WORDS.get(field.name)
         value = getattr(wanted, field.name)
-        if word and getattr(config, field.name) != value:
+        if instruction_name and getattr(config, field.name) != value:
             hint = "remove it from the template; the layout sets it"
             value_text = " ".join(value) if isinstance(value, tuple) else value
-            yield _Fault(f"{word} is not {value_text or 'left out'}", hint, (word,))
+            yield _Fault(
+                f"{instruction_name} is not {value_text or 'left out'}", hint, (instruction_name,)
+            )
 
 
 def _pairs(variables: tuple[str, ...]) -> dict[str, str]:

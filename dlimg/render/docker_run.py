@@ -48,6 +48,6 @@ def try_line(cell: Cell, reference: str, *, docker: Sequence[str] = ("docker",))
     return f"mkdir -p data output && {' '.join(_quoted(word) for word in argv)}"
 
 
-def _quoted(word: str) -> str:
+def _quoted(argument: str) -> str:
     """Quote a word for a shell; `$PWD` and `$(id -u)` are still expanded."""
-    return f'"{word}"' if "$" in word else shlex.quote(word)
+    return f'"{argument}"' if "$" in argument else shlex.quote(argument)

@@ -125,10 +125,10 @@ def render_dockerfile(cell: Cell, lock: Lock, templates: jinja2.Environment) -> 
 
 
 def _rendered(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
-    known = template_context(cell, lock) | {"template_folder": template_folder(cell, templates)}
+    values = template_context(cell, lock) | {"template_folder": template_folder(cell, templates)}
     try:
         folder = template_folder(cell, templates)
-        return templates.get_template(f"{folder}/Dockerfile.j2").render(known)
+        return templates.get_template(f"{folder}/Dockerfile.j2").render(values)
     except jinja2.TemplateNotFound as error:
         hint = "`dlimg list --templates` shows the templates that there are"
         raise BadInput(f"no template images/{error.name}", where=cell.id, hint=hint) from None
@@ -138,7 +138,7 @@ def _rendered(cell: Cell, lock: Lock, templates: jinja2.Environment) -> str:
     except jinja2.TemplateRuntimeError as error:
         where = _place(error.__traceback__, _folders(templates))
         wrong = str(error.message)
-        hint = _near(wrong, known)
+        hint = _near(wrong, values)
         raise BadInput(f"{wrong}, for {cell.id}", where=where, hint=hint) from None
 
 
@@ -257,19 +257,19 @@ def _folders(templates: jinja2.Environment) -> tuple[str, ...]:
 
 def _place(traceback: TracebackType | None, folders: tuple[str, ...]) -> str:
     """Return file and line of the innermost template in a traceback."""
-    place = ""
+    position = ""
     while traceback:
         file = traceback.tb_frame.f_code.co_filename
         if file.startswith(folders):
-            place = f"{file}:{traceback.tb_lineno}"
+            position = f"{file}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
-    return place
+    return position
 
 
-def _near(message: str, known: Iterable[str]) -> str:
+def _near(message: str, names: Iterable[str]) -> str:
     """Return the name nearest to the last quoted one in Jinja's message, as a hint."""
     quoted = message.split("'")[1::2]
-    near = difflib.get_close_matches(quoted[-1] if quoted else "", [*known, *Cell.__slots__], n=1)
+    near = difflib.get_close_matches(quoted[-1] if quoted else "", [*names, *Cell.__slots__], n=1)
     return f"did you mean {near[0]}" if near else ""
 
 

@@ -84,9 +84,9 @@ def tree_text(cell: Cell, lock: Lock, nodes: Sequence[Node]) -> str:
 
 
 def _files(cell: Cell, lock: Lock, templates: jinja2.Environment) -> Iterator[Node]:
-    known = template_context(cell, lock)
+    values = template_context(cell, lock)
     for file in (DPKG_SETTINGS, *layout_files(cell.flavour)):
-        text = templates.get_template(f"_layout/{file.template}").render(known)
+        text = templates.get_template(f"_layout/{file.template}").render(values)
         yield _file(file.path, file.mode, text.encode())
     for cell_file in cell_files(cell, lock):
         yield _file(cell_file.path, cell_file.mode, cell_file.content)

@@ -24,22 +24,22 @@ def bench_rows(evidence: Evidence) -> list[tuple[str, ...]]:
     if not figures:
         result = outcome_of(evidence.verdicts)
         return [(evidence.cell, gpu_text(evidence) or "no GPU", result, "-", "-", "-", "-")]
-    places = {"cpu": processor_text(evidence.host)}
-    places |= dict.fromkeys(PRECISIONS, gpu_text(evidence) or "GPU")
+    processors = {"cpu": processor_text(evidence.host)}
+    processors |= dict.fromkeys(PRECISIONS, gpu_text(evidence) or "GPU")
     rows = [
         (
             evidence.cell,
-            place,
+            processor,
             "float32" if name == "cpu" else name,
             _text(figures, "milliseconds", name),
             _speed(_number(figures, "gflops", name), "GFLOP/s"),
             "1" if name == "cpu" else _text(figures, "ratios", name),
             _text(figures, "deviations", name),
         )
-        for name, place in places.items()
+        for name, processor in processors.items()
     ]
     copied = _speed(_number(figures, "copy_gb_per_second"), "GB/s")
-    return [*rows, (evidence.cell, places["float32"], "copy", "-", copied, "-", "-")]
+    return [*rows, (evidence.cell, processors["float32"], "copy", "-", copied, "-", "-")]
 
 
 def bench_json(evidence: Evidence) -> dict[str, object]:

@@ -38,10 +38,10 @@ def github_summary(results: Sequence[ImageResult]) -> str:
 
 def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
     skipped = [result for result in results if result.skipped]
-    good = sum(image_exit_code(result) == 0 for result in results) - len(skipped)
+    passed = sum(image_exit_code(result) == 0 for result in results) - len(skipped)
     left_out = f", {len(skipped)} skipped" if skipped else ""
     images = counted(len(results), "image", "is")
-    yield f"### dlimg: {good} of {images} good{left_out}\n"
+    yield f"### dlimg: {passed} of {images} good{left_out}\n"
     yield "| image | outcome | passed | tested on | size | time | published |"
     yield "|---|---|--:|---|--:|--:|---|"
     for result in results:
@@ -66,7 +66,7 @@ def _parts(results: Sequence[ImageResult], room: int) -> Iterator[str]:
 
 
 def _cells(result: ImageResult) -> tuple[str, ...]:
-    built, outcome = result.result, outcome_text(result)
+    built, completed = result.result, outcome_text(result)
     passed = sum(verdict.status is CheckStatus.PASSED for verdict in result.verdicts)
     tested = gpu_text(result.evidence) if result.evidence and result.wants_gpu else "-"
     seconds = "-"
@@ -75,7 +75,7 @@ def _cells(result: ImageResult) -> tuple[str, ...]:
         seconds = "present" if is_cached else seconds_text(built.seconds)
     return (
         _code(result.name),
-        _text(outcome) if image_exit_code(result) == 0 else f"**{_text(outcome)}**",
+        _text(completed) if image_exit_code(result) == 0 else f"**{_text(completed)}**",
         f"{passed} of {len(result.verdicts)}" if result.evidence else "-",
         _text(tested),
         bytes_text(built.size) if isinstance(built, BuiltImage) else "-",

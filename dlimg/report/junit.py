@@ -142,9 +142,9 @@ def _end(result: ImageResult, cases: Sequence[ET.Element]) -> list[ET.Element]:
 def _ending(case: ET.Element, element: str, kind: str, message: str, text: str = "") -> None:
     short = message if len(message) <= _MOST else f"{message[:_MOST]} ..."
     child = ET.SubElement(case, element, type=kind, message=clean(short))
-    whole = "\n".join(part for part in (message if short != message else "", text) if part)
-    if whole:
-        child.text = clean(whole)
+    details = "\n".join(part for part in (message if short != message else "", text) if part)
+    if details:
+        child.text = clean(details)
 
 
 def _properties(element: ET.Element, facts: dict[str, object]) -> None:

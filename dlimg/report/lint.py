@@ -31,8 +31,8 @@ def summary(linted: LintResult) -> str:
 def _lines(linted: LintResult) -> Iterator[str]:
     for finding in linted.findings:
         source = f" ({finding.source})" if finding.source else ""
-        place = f"{finding.file}:{finding.line}"
-        yield f"{place}: {finding.severity}: {finding.message} [{finding.id}]{source}"
+        location = f"{finding.file}:{finding.line}"
+        yield f"{location}: {finding.severity}: {finding.message} [{finding.id}]{source}"
 
 
 def github_annotations(linted: LintResult) -> str:
@@ -44,8 +44,8 @@ def _command(finding: Finding) -> str:
     kind = _KINDS[finding.severity]
     message = _message(clean(f"{finding.message} ({PAGES}/{finding.id}.md)"))
     title = _property(f"dlimg {finding.id}")
-    place = f"file={_property(finding.file)},line={finding.line},title={title}"
-    return f"::{kind} {place}::{message}"
+    location = f"file={_property(finding.file)},line={finding.line},title={title}"
+    return f"::{kind} {location}::{message}"
 
 
 def _message(text: str) -> str:

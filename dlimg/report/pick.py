@@ -117,8 +117,9 @@ def rejection_rows(picked: PickResult) -> Iterator[Sequence[str]]:
 def _cells(rejection: Rejection) -> str:
     """Return `pytorch 2.15.0, jax 0.12.0.1 on cuda13.2 (16 images)`."""
     names = dict.fromkeys(f"{cell.family} {cell.version}" for cell in rejection.cells)
-    places = dict.fromkeys(cell.accelerator for cell in rejection.cells)
-    return f"{', '.join(names)} on {', '.join(places)} ({counted(len(rejection.cells), 'image')})"
+    accelerators = dict.fromkeys(cell.accelerator for cell in rejection.cells)
+    images = counted(len(rejection.cells), "image")
+    return f"{', '.join(names)} on {', '.join(accelerators)} ({images})"
 
 
 def advice_text(advice: Advice, name: Name) -> str:

@@ -93,8 +93,8 @@ def _body(answer: SeveralAnswer) -> Iterator[str]:
         yield ""
         yield "What works, least change first:"
         for suggestion in answer.nearest:
-            place = "" if suggestion.resolution == "resolved" else " (by the facts alone)"
-            yield f"  {' '.join(suggestion.requirements)}, Python {suggestion.python}{place}"
+            remark = "" if suggestion.resolution == "resolved" else " (by the facts alone)"
+            yield f"  {' '.join(suggestion.requirements)}, Python {suggestion.python}{remark}"
             yield f"       {'; '.join(suggestion.changes)}"
     elif not answer.valid:
         yield ""

@@ -179,8 +179,8 @@ def package_changes(before: Collection[str], after: Collection[str]) -> str:
     signs = {line: "-" for line in before if line not in after}
     signs |= {line: "+" for line in after if line not in before}
     lines = [f"{signs[line]}{line}" for line in sorted(signs)]
-    more = [f"and {len(lines) - _MAX_SHOWN} more"] if len(lines) > _MAX_SHOWN else []
-    return " ".join([*lines[:_MAX_SHOWN], *more])
+    remainder = [f"and {len(lines) - _MAX_SHOWN} more"] if len(lines) > _MAX_SHOWN else []
+    return " ".join([*lines[:_MAX_SHOWN], *remainder])
 
 
 def _parse_status(status: str) -> Iterator[str]:

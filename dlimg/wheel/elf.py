@@ -35,12 +35,12 @@ class WheelNeeds:
         if not waiting:
             return frozenset.intersection(*map(frozenset, self.needed.values() or [()]))
         by_name = {basename(path): path for path in self.needed}
-        seen = set[str]()
+        visited = set[str]()
         names: set[str] = set()
         while waiting:
             path = waiting.pop()
-            if path not in seen:
-                seen.add(path)
+            if path not in visited:
+                visited.add(path)
                 names.update(self.needed[path])
                 waiting += [by_name[name] for name in self.needed[path] if name in by_name]
         return frozenset(names)

@@ -39,13 +39,13 @@ def safe_path(name: str, *, file: str) -> str:
 
 def check_duplicates(files: Iterable[str], folders: Iterable[str], *, file: str) -> None:
     """Raise BadInput for a path that occurs twice, or as a file and as a folder."""
-    known: set[str] = set()
+    paths: set[str] = set()
     parents: set[str] = set()
     file_paths = list(files)
     for path in (*file_paths, *folders):
-        if path in known:
+        if path in paths:
             raise invalid_wheel(file, f"{path} is in it twice")
-        known.add(path)
+        paths.add(path)
         _add_parents(path, parents)
     for path in file_paths:
         if path in parents:

@@ -18,14 +18,14 @@ _ZLIB_ERROR: Final = cast("type[Exception]", zlib_ng.error)  # its stub calls th
 
 def iter_compressed(path: Path, member: ArchiveMember) -> Iterator[bytes]:
     """Yield the member's bytes as they are in the wheel; raises BadInput if it ends early."""
-    left = member.packed
+    bytes_left = member.packed
     with path.open("rb", buffering=0) as file:
         file.seek(member.offset)
-        while left:
-            chunk = file.read(min(CHUNK_SIZE, left))
+        while bytes_left:
+            chunk = file.read(min(CHUNK_SIZE, bytes_left))
             if not chunk:
                 raise damaged_wheel(path.name, f"it ends within {member.path}")
-            left -= len(chunk)
+            bytes_left -= len(chunk)
             yield chunk
 
 
