@@ -34,7 +34,7 @@ def test_an_image_is_built_tagged_and_labelled(engine: Engine, base: Base) -> No
     text = f"FROM debian:trixie-slim\n{fresh}COPY <<'EOF' /odd\n{ODD}\nEOF\nRUN cat /odd\n"
     plan = small_images.planned(base, text)
     seen: list[BuildProgress] = []
-    with small_images.named(engine, plan):
+    with small_images.unnamed_afterwards(engine, plan):
         (built,) = small_images.built_all([plan], engine, on_progress=seen.append)
         assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(plan.reference)
@@ -59,7 +59,7 @@ def test_a_built_image_is_not_built_again(engine: Engine, base: Base) -> None:
         (again,) = small_images.built_all([plan], engine, on_progress=seen.append)
         assert again == replace(first, cached=True, seconds=0.0)
         assert [progress.state for progress in seen] == ["cached"]
-        assert small_images.has(engine, plan.moving_reference)
+        assert small_images.has_image(engine, plan.moving_reference)
 
 
 def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) -> None:
@@ -72,7 +72,7 @@ def test_the_base_takes_the_place_of_a_pinned_one(engine: Engine, base: Base) ->
 
 def test_another_image_under_the_immutable_name_is_replaced(engine: Engine, base: Base) -> None:
     plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
-    with small_images.named(engine, plan):
+    with small_images.unnamed_afterwards(engine, plan):
         repository, _, tag = plan.reference.rpartition(":")
         engine.sdk.images.get(base.reference.removeprefix("docker-image://")).tag(repository, tag)
         (built,) = small_images.built_all([plan], engine)
@@ -110,7 +110,7 @@ def test_a_failed_build_does_not_stop_other_images(engine: Engine, base: Base) -
     good = "FROM debian:trixie-slim\nRUN echo good\n"
     bad = "FROM debian:trixie-slim\nRUN for n in $(seq 40); do echo line $n; done; exit 3\n"
     wanted = [small_images.planned(base, text) for text in (good, bad, good)]
-    with small_images.named(engine, *wanted):
+    with small_images.unnamed_afterwards(engine, *wanted):
         first, failure, third = small_images.built_all(wanted, engine)
         assert isinstance(first, BuiltImage)
         assert isinstance(third, BuiltImage)
@@ -119,8 +119,8 @@ def test_a_failed_build_does_not_stop_other_images(engine: Engine, base: Base) -
         assert "RUN for n in" in failure.step
         assert failure.log[-2:] == ("line 40", "exit code: 3")
         assert "line 5" not in failure.log
-        assert not small_images.has(engine, wanted[1].reference)
-        assert not small_images.has(engine, wanted[1].moving_reference)
+        assert not small_images.has_image(engine, wanted[1].reference)
+        assert not small_images.has_image(engine, wanted[1].moving_reference)
         assert explain_failure(failure).where == wanted[1].image.cell.id
 
 
@@ -164,7 +164,10 @@ def test_secrets_reach_a_step_and_no_layer(engine: Engine, base: Base, tmp_path:
         "HTTPS_PROXY": "http://user:secret@127.0.0.1:9",
     }
     plan = small_images.planned(base, f"FROM debian:trixie-slim\n{steps}")
-    with small_images.named(engine, plan), secrets_from(Context.of(environment, print)) as using:
+    with (
+        small_images.unnamed_afterwards(engine, plan),
+        secrets_from(Context.of(environment, print)) as using,
+    ):
         (built,) = small_images.built_all([plan], engine, using=using)
         assert isinstance(built, BuiltImage), built
         image = engine.sdk.images.get(plan.reference)
@@ -191,7 +194,7 @@ def test_local_wheels_are_at_hand_while_building(
     text = "FROM debian:trixie-slim\nRUN --mount=type=bind,from=wheels,target=/w ls /w > /seen\n"
     plan = small_images.planned(base, text)
     plan = replace(plan, image=replace(plan.image, lock=samples.lock(wheels=(wheel,))))
-    with small_images.named(engine, plan):
+    with small_images.unnamed_afterwards(engine, plan):
         with pytest.raises(BadInput, match="in none of the extra folders"):
             small_images.built_all([plan], engine)
         (built,) = small_images.built_all([plan], engine, find_links=[tmp_path])
@@ -205,7 +208,7 @@ def test_a_build_that_cannot_fit_is_refused_before_it_starts(engine: Engine, bas
     huge = samples.lock(wheels=(samples.wheel(size=10**15),))
     with pytest.raises(Negative, match="no space left"):
         small_images.built_all([replace(plan, image=replace(plan.image, lock=huge))], engine)
-    assert not small_images.has(engine, plan.reference)
+    assert not small_images.has_image(engine, plan.reference)
 
 
 INTERRUPTED = """
@@ -264,11 +267,11 @@ def test_an_interrupt_leaves_nothing_behind(
             assert child.wait(timeout=60) == 130
         finally:
             child.kill()
-    assert not [name for name in line.split()[1:] if small_images.has(engine, name)]
+    assert not [name for name in line.split()[1:] if small_images.has_image(engine, name)]
     assert list(tmp_path.iterdir()) == []
-    assert small_images.running(str(tmp_path)) == []
+    assert small_images.processes_with(str(tmp_path)) == []
     if engine.host.startswith("unix://"):
         deadline = time.monotonic() + 60
-        while small_images.running(f"sleep {seconds}") and time.monotonic() < deadline:
+        while small_images.processes_with(f"sleep {seconds}") and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert small_images.running(f"sleep {seconds}") == []
+        assert small_images.processes_with(f"sleep {seconds}") == []

@@ -20,7 +20,14 @@ from dlimg.store.store import Store
 from tests.engine.test_load_images import an_image, sha256
 from tests.support import real_jax
 from tests.support.fake_registry import FakeRegistry, running
-from tests.support.one_cell_project import BUILD, REGISTRY, SIZE, Tiny, digest_of, tiny
+from tests.support.one_cell_project import (
+    BUILD,
+    REGISTRY,
+    SIZE,
+    OneCellProject,
+    digest_of,
+    one_cell_project,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -31,14 +38,14 @@ STEPS = ("fetching", "splicing", "compiling", "taking")
 @pytest.fixture(scope="module")
 def project(
     engine: Engine, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tiny]:
+) -> Iterator[OneCellProject]:
     assert engine.host
-    with tiny(tmp_path_factory.mktemp("project"), jax_image) as result:
+    with one_cell_project(tmp_path_factory.mktemp("project"), jax_image) as result:
         yield result
 
 
 @pytest.fixture(scope="module")
-def undisturbed(project: Tiny, engine: Engine) -> str:
+def undisturbed(project: OneCellProject, engine: Engine) -> str:
     """The digest of the image from an undisturbed build."""
     project.ready("undisturbed")
     digest = project.built("undisturbed")
@@ -101,8 +108,8 @@ def taking(store: Store, process: Process) -> bool:
     threads = children.parents[1].glob("*/children")
     with contextlib.suppress(OSError):
         for child in " ".join(thread.read_text() for thread in threads).split():
-            words = Path(f"/proc/{child}/cmdline").read_bytes()
-            if b"pull" in words.split(b"\0") and any((store.path / "images").glob("*.json")):
+            command_line = Path(f"/proc/{child}/cmdline").read_bytes()
+            if b"pull" in command_line.split(b"\0") and any((store.path / "images").glob("*.json")):
                 return True
     return False
 
@@ -133,7 +140,7 @@ def neighbour(engine: Engine) -> Iterator[str]:
     "first", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
 def test_a_build_stopped_at_any_step_can_be_repeated(
-    engine: Engine, project: Tiny, undisturbed: str, first: signal.Signals
+    engine: Engine, project: OneCellProject, undisturbed: str, first: signal.Signals
 ) -> None:
     """Each time one step further; completed steps are not repeated."""
     cache = first.name
@@ -163,7 +170,7 @@ def test_a_build_stopped_at_any_step_can_be_repeated(
 
 
 def stopped(
-    engine: Engine, project: Tiny, cache: str, step: str, number: signal.Signals
+    engine: Engine, project: OneCellProject, cache: str, step: str, number: signal.Signals
 ) -> Process:
     """Run a build that gets this signal in this step."""
     store = project.store(cache)
@@ -190,7 +197,9 @@ def stopped(
 
 
 @pytest.mark.slow
-def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undisturbed: str) -> None:
+def test_two_builds_of_one_image_at_once(
+    engine: Engine, project: OneCellProject, undisturbed: str
+) -> None:
     """They share all work; maintenance of the store meanwhile breaks nothing."""
     project.ready("shared")
     project.index.shut()
@@ -212,7 +221,7 @@ def test_two_builds_of_one_image_at_once(engine: Engine, project: Tiny, undistur
 
 @pytest.mark.slow
 def test_a_damaged_layer_is_named_and_made_again(
-    engine: Engine, project: Tiny, undisturbed: str
+    engine: Engine, project: OneCellProject, undisturbed: str
 ) -> None:
     store = project.ready("damaged")
     assert project.built("damaged") == undisturbed
@@ -236,7 +245,7 @@ def test_a_damaged_layer_is_named_and_made_again(
 
 @pytest.mark.slow
 def test_another_compression_of_the_same_layers(
-    engine: Engine, project: Tiny, undisturbed: str, tmp_path: Path
+    engine: Engine, project: OneCellProject, undisturbed: str, tmp_path: Path
 ) -> None:
     """The engine has these files from other blobs, pulls none, and must be given them."""
     project.ready("both")

@@ -197,10 +197,10 @@ def test_checks_of_another_folder_are_not_reported_missing(
     assert [line for line in output if "is gone" in line] == output != []
     assert run(clone, first)[0].vanished == ("second",)
     assert run(clone, first)[1] == []
-    for words in ((first, second), (first, second, mine)):
-        again, output = run(images, *words, own=own if mine in words else None)
+    for files in ((first, second), (first, second, mine)):
+        again, output = run(images, *files, own=own if mine in files else None)
         assert (again.vanished, output) == ((), [])
-        assert len(again.verdicts) == len(words)
+        assert len(again.verdicts) == len(files)
     # Their own folder is given again, and lacks one.
     (own / "other.py").write_text("exit 0")
     less, _ = run(images, first, second, own=own)
@@ -809,6 +809,6 @@ def _asleep(engine: Engine, built: BuiltImage) -> bool:
             processes = engine.sdk.api.top(name)["Processes"] or []
         except docker.errors.APIError:
             continue
-        if any("sleep 600" in " ".join(words) for words in processes):
+        if any("sleep 600" in " ".join(argv) for argv in processes):
             return True
     return False

@@ -27,9 +27,9 @@ from tests.support.real_jax import (
     IMAGES,
     PACKAGES,
     Edit,
+    check_verdict,
     image,
-    judged,
-    opened,
+    spoilt_container,
 )
 from tests.support.sabotage import CUDNN, RELU_IS_GONE, STALE, installed
 
@@ -70,7 +70,7 @@ sed -i '1i#!/bin/sh' /tmp/*/nvidia-smi
 chmod 755 /tmp/*/nvidia-smi
 echo 'no library' > /tmp/nvml/libnvidia-ml.so.1
 """
-    with opened(engine, built, script) as container:
+    with spoilt_container(engine, built, script) as container:
         yield container
 
 
@@ -114,8 +114,8 @@ def test_the_unchanged_image_passes_every_check(
 def test_an_image_that_ends_everything_with_0_passes_nothing(
     engine: Engine, built: BuiltImage, script: str
 ) -> None:
-    with opened(engine, built, script) as container:
-        verdict = judged(container, built, "conv_training")
+    with spoilt_container(engine, built, script) as container:
+        verdict = check_verdict(container, built, "conv_training")
     assert verdict.status is CheckStatus.FAILED, verdict
 
 
@@ -150,7 +150,7 @@ MORE_TRAININGS = [
 def test_a_training_that_is_spoilt_fails(
     edit: Edit, reason: str, container: RunningContainer, built: BuiltImage
 ) -> None:
-    verdict = judged(container, built, "conv_training", edit)
+    verdict = check_verdict(container, built, "conv_training", edit)
     assert verdict.status is CheckStatus.FAILED
     assert reason in verdict.reason
 
@@ -160,8 +160,8 @@ def test_a_training_that_is_spoilt_fails(
 def test_a_framework_that_computes_something_else_fails(
     script: str, engine: Engine, built: BuiltImage
 ) -> None:
-    with opened(engine, built, script) as container:
-        verdict = judged(container, built, "conv_training")
+    with spoilt_container(engine, built, script) as container:
+        verdict = check_verdict(container, built, "conv_training")
     assert verdict.status is CheckStatus.FAILED
     assert "cpu: logits off the reference" in verdict.reason
 
@@ -218,7 +218,9 @@ def as_on_gpu(
     container: RunningContainer, cuda: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
     """What a check says in a CPU image that passes itself off as one for CUDA."""
-    return judged(container, cuda, name, *edits, DLIMG_CELL=cell_json(cuda.planned), **environment)
+    return check_verdict(
+        container, cuda, name, *edits, DLIMG_CELL=cell_json(cuda.planned), **environment
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +255,7 @@ def test_an_nvidia_smi_that_lies_does_not_pass(
 def test_a_gpu_without_its_driver_fails(
     engine: Engine, built: BuiltImage, cuda: BuiltImage
 ) -> None:
-    with opened(engine, built, "touch /dev/nvidia0") as container:
+    with spoilt_container(engine, built, "touch /dev/nvidia0") as container:
         verdicts = [as_on_gpu(container, cuda, name) for name in GPU_CHECKS]
     assert {(verdict.status, verdict.reason) for verdict in verdicts} == {
         (CheckStatus.FAILED, f"/dev/nvidia0 is here, but {NO_DRIVER}")
@@ -302,7 +304,7 @@ def test_a_cpu_image_under_a_tag_of_cuda_fails(
 def spoilt(engine: Engine, built: BuiltImage) -> Iterator[BuiltImage]:
     """An image made of the real one, in which nothing is right any more."""
     script = "\n".join((RELU_IS_GONE, CUDNN, installed(f"--target {PACKAGES}")))
-    with opened(engine, built, script) as container:
+    with spoilt_container(engine, built, script) as container:
         committed = container.container.commit(changes="USER 0")
     yield replace(built, digest=str(committed.id))
     with contextlib.suppress(docker.errors.ImageNotFound):

@@ -20,12 +20,12 @@ CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
 
 
 def dlimg(
-    *words: str, cwd: Path = ROOT, variables: Mapping[str, str] = os.environ
+    *arguments: str, cwd: Path = ROOT, variables: Mapping[str, str] = os.environ
 ) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own; never a traceback."""
     environment = {**variables, "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -99,9 +99,9 @@ def test_the_printed_docker_run_line_works(
 ) -> None:
     assert tested["built"]
     ended = dlimg("test", CELL, variables=own_state)
-    words = ended.stderr.splitlines()[-1].strip()
+    line = ended.stderr.splitlines()[-1].strip()
     tried = subprocess.run(
-        ["bash", "-c", words], capture_output=True, text=True, check=False, cwd=tmp_path
+        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert tried.returncode == 0, tried.stderr
     assert tried.stdout.strip() == "0.12.0.1"
@@ -133,11 +133,11 @@ def test_an_index_out_of_reach(copy: Path) -> None:
 
 
 def alone(
-    script: str, *words: object, variables: Mapping[str, str]
+    script: str, *arguments: object, variables: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """A shell script with mounts of its own, that ends as dlimg with these words; no traceback."""
     ended = subprocess.run(
-        ["unshare", "--mount", "sh", "-euc", f'{script}; exec "$@"', *map(str, words)],
+        ["unshare", "--mount", "sh", "-euc", f'{script}; exec "$@"', *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -153,19 +153,19 @@ def test_no_engine_and_none_may_be_started(copy: Path, tmp_path: Path) -> None:
     variables |= {"DLIMG_ENGINE_HOME": "/dlimg-none", "HOME": str(tmp_path)}
     # Where the machine has an engine of its own, its socket is out of sight.
     script = 'mount -t tmpfs none /run; cd "$0"'
-    words = (sys.executable, "-m", "dlimg", "build", CELL, "--no-private-engine")
-    ended = alone(script, copy, *words, variables=variables)
+    arguments = (sys.executable, "-m", "dlimg", "build", CELL, "--no-private-engine")
+    ended = alone(script, copy, *arguments, variables=variables)
     assert ended.returncode == 4
     assert "no container engine answers" in ended.stderr
     assert "hint:" in ended.stderr
     assert not Path("/dlimg-none").exists()
 
 
-@pytest.mark.parametrize(("words", "code"), [(("test", CELL), 0), (("render",), 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(("test", CELL), 0), (("render",), 2)])
 @pytest.mark.usefixtures("tested")
 def test_a_read_only_checkout_builds_and_cannot_be_rendered(
-    words: tuple[str, ...], code: int, copy: Path, own_state: dict[str, str]
+    arguments: tuple[str, ...], code: int, copy: Path, own_state: dict[str, str]
 ) -> None:
     script = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; cd "$0"'
-    ended = alone(script, copy, sys.executable, "-m", "dlimg", *words, variables=own_state)
+    ended = alone(script, copy, sys.executable, "-m", "dlimg", *arguments, variables=own_state)
     assert ended.returncode == code, ended.stderr

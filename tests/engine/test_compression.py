@@ -23,7 +23,7 @@ from dlimg.store.images import load_image
 from tests.support import real_jax, small_images
 from tests.support.fake_registry import FakeRegistry, running
 from tests.support.image_tree import tree
-from tests.support.one_cell_project import BUILD, REGISTRY, Tiny, tiny
+from tests.support.one_cell_project import BUILD, REGISTRY, OneCellProject, one_cell_project
 from tests.support.rows import first_rows, first_values
 
 pytestmark = pytest.mark.engine
@@ -46,15 +46,15 @@ os.execv({docker!r}, [{docker!r}, *sys.argv[1:]])
 @pytest.fixture(scope="module")
 def project(
     engine: Engine, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tiny]:
+) -> Iterator[OneCellProject]:
     assert engine.host
-    with tiny(tmp_path_factory.mktemp("project"), jax_image) as result:
+    with one_cell_project(tmp_path_factory.mktemp("project"), jax_image) as result:
         result.ready("both")
         yield result
 
 
 @pytest.fixture(scope="module")
-def digests(engine: Engine, project: Tiny) -> Iterator[Mapping[str, str]]:
+def digests(engine: Engine, project: OneCellProject) -> Iterator[Mapping[str, str]]:
     """The digests of the cell's image by its compression."""
     yield {"zstd": project.built("both"), "gzip": project.built("both", "--compression", "gzip")}
     forget(engine)
@@ -76,8 +76,8 @@ def media_types(engine: Engine, digest: str) -> list[str]:
 
 
 def runs(engine: Engine, image: str) -> bytes:
-    words = ["/opt/env/bin/python", "-c", "import jax; print(jax.x)"]
-    return bytes(engine.sdk.containers.run(image, words, entrypoint="", remove=True))
+    arguments = ["/opt/env/bin/python", "-c", "import jax; print(jax.x)"]
+    return bytes(engine.sdk.containers.run(image, arguments, entrypoint="", remove=True))
 
 
 @pytest.mark.parametrize("method", first_values(["zstd", "gzip"], 1, pytest.mark.slow))
@@ -119,7 +119,7 @@ def test_buildkit_follows(engine: Engine, base: Base, compression: str, method: 
 
 @pytest.mark.parametrize("method", first_values(["zstd", "gzip"], 1, pytest.mark.slow))
 def test_a_stock_engine_pulls_from_a_registry_what_was_published(
-    engine: Engine, project: Tiny, digests: Mapping[str, str], method: str
+    engine: Engine, project: OneCellProject, digests: Mapping[str, str], method: str
 ) -> None:
     store = project.store("both")
     image = load_image(store, digests[method])
@@ -140,7 +140,7 @@ def test_a_stock_engine_pulls_from_a_registry_what_was_published(
 
 
 @pytest.fixture
-def old_engine(engine: Engine, project: Tiny, tmp_path: Path) -> Mapping[str, str]:
+def old_engine(engine: Engine, project: OneCellProject, tmp_path: Path) -> Mapping[str, str]:
     """An environment whose engine reads no zstd."""
     program = tmp_path / "docker"
     program.write_text(OLD_DOCKER.format(python=sys.executable, docker=str(engine.docker)))
@@ -155,10 +155,10 @@ def old_engine(engine: Engine, project: Tiny, tmp_path: Path) -> Mapping[str, st
 
 
 def said(
-    project: Tiny, environment: Mapping[str, str], words: Sequence[str]
+    project: OneCellProject, environment: Mapping[str, str], arguments: Sequence[str]
 ) -> tuple[int, str, str]:
     ended = subprocess.run(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         cwd=project.folder,
         env=environment,
         capture_output=True,
@@ -171,7 +171,10 @@ def said(
 
 @pytest.mark.slow
 def test_an_old_engine_gets_gzip_by_itself_and_one_line_says_so(
-    engine: Engine, project: Tiny, old_engine: Mapping[str, str], digests: Mapping[str, str]
+    engine: Engine,
+    project: OneCellProject,
+    old_engine: Mapping[str, str],
+    digests: Mapping[str, str],
 ) -> None:
     forget(engine)
     code, out, message = said(project, old_engine, [*BUILD, "--format", "json"])
@@ -187,7 +190,7 @@ def test_an_old_engine_gets_gzip_by_itself_and_one_line_says_so(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "command_line",
     first_values(
         [
             f"build --builder layers --compression zstd {real_jax.CELL}",
@@ -199,10 +202,10 @@ def test_an_old_engine_gets_gzip_by_itself_and_one_line_says_so(
     ),
 )
 def test_what_is_stated_or_published_is_refused_on_an_old_engine(
-    engine: Engine, project: Tiny, old_engine: Mapping[str, str], words: str
+    engine: Engine, project: OneCellProject, old_engine: Mapping[str, str], command_line: str
 ) -> None:
     forget(engine)
-    code, _, message = said(project, old_engine, shlex.split(words))
+    code, _, message = said(project, old_engine, shlex.split(command_line))
     assert code == 4, message
     assert "reads no zstd layers" in message
     assert "`--compression gzip`" in message

@@ -12,7 +12,7 @@ from dlimg.model import CheckStatus
 from tests.support import small_images
 from tests.support.layout_image import LayoutImage
 from tests.support.rows import first_values
-from tests.support.runtime_checks import judged, opened
+from tests.support.runtime_checks import check_verdict, spoilt_container
 
 pytestmark = pytest.mark.engine
 
@@ -90,7 +90,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def container(layout_image: LayoutImage) -> Iterator[RunningContainer]:
     """A container of the image as it is."""
-    with opened(layout_image) as running:
+    with spoilt_container(layout_image) as running:
         yield running
 
 
@@ -111,7 +111,7 @@ def test_an_image_that_is_started_otherwise_fails(
 ) -> None:
     config = config_with(layout_image, "\n".join(CHANGES[name]))
     inputs = make_inputs(layout_image.built.planned, {}, config).environment
-    verdict = judged(container, layout_image, CHECK, DLIMG_START=inputs["DLIMG_START"])
+    verdict = check_verdict(container, layout_image, CHECK, DLIMG_START=inputs["DLIMG_START"])
     assert verdict.status is CheckStatus.FAILED
     reasons = CHANGES[name].values()
     assert [reason for reason in reasons if reason not in verdict.reason] == [], verdict.reason
@@ -129,7 +129,7 @@ def test_a_template_that_lies_does_not_pass(
     )
     config = config_with(layout_image, "ENV LD_PRELOAD=x")
     inputs = make_inputs(replace(planned, image=lying), {}, config).environment
-    verdict = judged(container, layout_image, CHECK, DLIMG_START=inputs["DLIMG_START"])
+    verdict = check_verdict(container, layout_image, CHECK, DLIMG_START=inputs["DLIMG_START"])
     assert verdict.status is CheckStatus.FAILED
     assert f"the image has the variable LD_PRELOAD, {UNSTATED}" in verdict.reason
 
@@ -144,6 +144,6 @@ def test_a_template_that_lies_does_not_pass(
 def test_a_config_that_is_not_complete_fails(
     text: str, reason: str, container: RunningContainer, layout_image: LayoutImage
 ) -> None:
-    verdict = judged(container, layout_image, CHECK, DLIMG_START=text)
+    verdict = check_verdict(container, layout_image, CHECK, DLIMG_START=text)
     assert verdict.status is CheckStatus.FAILED
     assert reason in verdict.reason

@@ -7,7 +7,13 @@ from dlimg.checks.header import ANY_USER, EMPTY_HOME, READ_ONLY
 from dlimg.model import CheckStatus
 from tests.support.layout_image import LayoutImage
 from tests.support.real_jax import slowness
-from tests.support.runtime_checks import ENTRY, SITE, confined, judged, opened
+from tests.support.runtime_checks import (
+    ENTRY,
+    SITE,
+    check_verdict,
+    confined_container,
+    spoilt_container,
+)
 from tests.support.sabotage import Sabotage, sabotage, script_of, unnamed
 
 pytestmark = pytest.mark.engine
@@ -103,8 +109,8 @@ ROWS = [
 
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_confined_image_works(name: str, layout_image: LayoutImage) -> None:
-    with confined(layout_image, CONTAINERS[name], KEEP_JAX) as running:
-        verdict = judged(running, layout_image, name)
+    with confined_container(layout_image, CONTAINERS[name], KEEP_JAX) as running:
+        verdict = check_verdict(running, layout_image, name)
         limit = 20 * slowness(running)
     assert verdict.status is CheckStatus.PASSED, verdict
     assert verdict.seconds < limit
@@ -117,15 +123,15 @@ def test_an_image_that_is_spoilt_fails_confined(
     script = script_of(sabotages)
     if CONTAINERS[name].container == EMPTY_HOME:
         script += f"\n{KEEP_JAX}"
-    with confined(layout_image, CONTAINERS[name], script) as running:
-        verdict = judged(running, layout_image, name)
+    with confined_container(layout_image, CONTAINERS[name], script) as running:
+        verdict = check_verdict(running, layout_image, name)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(sabotages, verdict.reason) == [], verdict.reason
 
 
 def test_a_container_that_is_not_confined_proves_nothing(layout_image: LayoutImage) -> None:
-    with opened(layout_image) as running:
-        verdicts = {name: judged(running, layout_image, name) for name in CONTAINERS}
+    with spoilt_container(layout_image) as running:
+        verdicts = {name: check_verdict(running, layout_image, name) for name in CONTAINERS}
     assert {verdict.status for verdict in verdicts.values()} == {CheckStatus.NOT_RUN}
     reasons = {name: verdict.reason for name, verdict in verdicts.items()}
     assert reasons["runtime_read_only"].startswith("this container is not read-only: /, /code")
@@ -134,6 +140,6 @@ def test_a_container_that_is_not_confined_proves_nothing(layout_image: LayoutIma
 
 
 def test_without_a_cell_no_confined_check_passes(layout_image: LayoutImage) -> None:
-    with opened(layout_image, DLIMG_CELL="") as running:
-        statuses = {judged(running, layout_image, name).status for name in CONTAINERS}
+    with spoilt_container(layout_image, DLIMG_CELL="") as running:
+        statuses = {check_verdict(running, layout_image, name).status for name in CONTAINERS}
     assert statuses == {CheckStatus.NOT_RUN}

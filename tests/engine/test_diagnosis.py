@@ -53,13 +53,13 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     }
 
 
-def judged(outcome: ProcessResult, *words: str) -> None:
+def judged(outcome: ProcessResult, *texts: str) -> None:
     """The command ran, and its start said one sentence with a remedy, which have these words."""
     assert (outcome.returncode, outcome.stdout) == (0, "done\n"), outcome.stderr
     lines = outcome.stderr.splitlines()
-    assert len(lines) == (2 if words else 0), outcome.stderr
-    assert [word for word in words if word not in outcome.stderr] == [], outcome.stderr
-    if words:
+    assert len(lines) == (2 if texts else 0), outcome.stderr
+    assert [word for word in texts if word not in outcome.stderr] == [], outcome.stderr
+    if texts:
         assert lines[0].startswith("dlimg: ")
         assert lines[1].startswith("  hint: ")
 
@@ -126,18 +126,18 @@ DRIVERS = [
 ]
 
 
-@pytest.mark.parametrize(("library", "environment", "words"), DRIVERS)
+@pytest.mark.parametrize(("library", "environment", "texts"), DRIVERS)
 def test_a_driver_is_diagnosed(
     cuda_image: LayoutImage,
     libraries: Mapping[str, Path],
     library: str,
     environment: Mapping[str, str],
-    words: list[str],
+    texts: list[str],
 ) -> None:
     given = ("--volume", f"{libraries[library]}:{MOUNT}:ro") if library else ()
     variables = [word for pair in environment.items() for word in ("--env", "=".join(pair))]
     options = (*ENOUGH, *DEVICES, *given, *variables)
-    judged(cuda_image.run("echo", "done", options=options), *words)
+    judged(cuda_image.run("echo", "done", options=options), *texts)
 
 
 # What root does in the container before the entry point starts, the options, and the words.
@@ -179,13 +179,13 @@ SCRIPTS = [
 ]
 
 
-@pytest.mark.parametrize(("script", "options", "words"), SCRIPTS)
+@pytest.mark.parametrize(("script", "options", "texts"), SCRIPTS)
 def test_a_machine_is_diagnosed(
-    cuda_image: LayoutImage, script: str, options: tuple[str, ...], words: list[str]
+    cuda_image: LayoutImage, script: str, options: tuple[str, ...], texts: list[str]
 ) -> None:
     command = ("-euc", f"{script}; exec dlimg-entrypoint echo done")
     started = (*ENOUGH, *options, "--user", "0", "--entrypoint", "bash")
-    judged(cuda_image.run(*command, options=started), *words)
+    judged(cuda_image.run(*command, options=started), *texts)
 
 
 NONE = ("--env", "CUDA_VISIBLE_DEVICES=")
@@ -205,11 +205,11 @@ CONTAINERS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "words"), CONTAINERS)
+@pytest.mark.parametrize(("options", "texts"), CONTAINERS)
 def test_a_container_is_diagnosed(
-    cuda_image: LayoutImage, options: tuple[str, ...], words: list[str]
+    cuda_image: LayoutImage, options: tuple[str, ...], texts: list[str]
 ) -> None:
-    judged(cuda_image.run("echo", "done", options=options), *words)
+    judged(cuda_image.run("echo", "done", options=options), *texts)
 
 
 def test_a_device_file_that_is_missing_is_named(

@@ -18,7 +18,7 @@ from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus, Verdict
 from tests.support import real_jax
 from tests.support.image_folders import checks_in, files_in
-from tests.support.real_jax import IMAGES, PACKAGES, judged
+from tests.support.real_jax import IMAGES, PACKAGES, check_verdict
 from tests.support.rows import first_values
 
 pytestmark = pytest.mark.engine
@@ -464,8 +464,8 @@ def test_every_file_without_a_source_is_named(
     lies = [lie for name in names for lie in LIES[name]]
     # `python` may be what is spoilt: the interpreter itself runs the check.
     script = "\n".join(f"( {lie.script} )" for lie in lies)
-    with real_jax.opened(engine, built, script, user="0") as there:
-        verdict = judged(there, built, CHECK)
+    with real_jax.spoilt_container(engine, built, script, user="0") as there:
+        verdict = check_verdict(there, built, CHECK)
     assert verdict.status is CheckStatus.FAILED, verdict
     faults = verdict.figures["faults"]
     assert isinstance(faults, list)
@@ -497,8 +497,8 @@ def test_a_driver_that_is_mounted_is_no_lie(
     driver.write_bytes(b"driver")
     places = (f"{LIBRARY}/libcuda.so.580.1", "/usr/share/nvidia/x.rc", "/etc/vulkan/icd.d/x.json")
     mounts = [Mount(place, str(driver), type="bind", read_only=True) for place in places]
-    with real_jax.opened(engine, built, INJECTED, user="0", mounts=mounts) as there:
-        verdict = judged(there, built, CHECK)
+    with real_jax.spoilt_container(engine, built, INJECTED, user="0", mounts=mounts) as there:
+        verdict = check_verdict(there, built, CHECK)
     assert verdict.status is CheckStatus.PASSED, verdict
 
 

@@ -44,7 +44,7 @@ class Developer:
     def project(self) -> Path:
         return self.home / "project"
 
-    def run(self, *words: str) -> ProcessResult:
+    def run(self, *arguments: str) -> ProcessResult:
         """Run `devcontainer` as this user."""
         assert COMMAND.exists(), f"{COMMAND} is not there: run `nox -s hosts`"
         become = (
@@ -52,14 +52,14 @@ class Developer:
             f'exec setpriv --reuid={DEVELOPER} --regid={DEVELOPER} --clear-groups "$@"'
         )
         user = ("unshare", "--mount", "sh", "-euc", become, "sh") if IS_ROOT else ()
-        command = (shutil.which("node") or "node", str(COMMAND), words[0])
+        command = (shutil.which("node") or "node", str(COMMAND), arguments[0])
         places = ("--workspace-folder", str(self.project), "--docker-path", str(self.docker))
         variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "DOCKER_HOST": f"unix://{self.socket}",
         }
-        return run([*user, *command, *places, *words[1:]], env=variables, timeout=300)
+        return run([*user, *command, *places, *arguments[1:]], env=variables, timeout=300)
 
 
 @pytest.fixture

@@ -102,9 +102,9 @@ def variables(container: HostContainer) -> list[str]:
 def as_user(container: HostContainer, more: dict[str, str], *command: str) -> ProcessResult:
     """Run a command as the agent does, which is root: with the user's number alone."""
     given = {"HOME": "/home/user", "USER": "user", "LOGNAME": "user", **more}
-    words = [f"{name}={value}" for name, value in given.items()]
+    assignments = [f"{name}={value}" for name, value in given.items()]
     become = ("setpriv", f"--reuid={DEVELOPER}", f"--regid={DEVELOPER}", "--clear-groups")
-    return container.exec(*become, "env", *words, *command, options=("--user", "root"))
+    return container.exec(*become, "env", *assignments, *command, options=("--user", "root"))
 
 
 def session(container: HostContainer, script: str) -> ProcessResult:

@@ -50,9 +50,9 @@ class Project(NamedTuple):
     tags: tuple[str, ...]
 
 
-def dlimg(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def dlimg(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -161,7 +161,7 @@ def test_an_image_with_kubeflows_user_passes_all_checks(jovyan: Project) -> None
 
 
 class Login(NamedTuple):
-    """Who logs in by ssh on RunPod, and the container's port for it."""
+    """The user of an ssh session on RunPod, and the container's port for it."""
 
     user: str
     port: int

@@ -36,7 +36,7 @@ def verdicts(done: ProcessResult) -> Mapping[str, str]:
     "options",
     [
         ("--user", "12345"),
-        *(pytest.param(words, marks=pytest.mark.slow) for words in ((), ("--read-only",))),
+        *(pytest.param(arguments, marks=pytest.mark.slow) for arguments in ((), ("--read-only",))),
     ],
     ids=str,
 )
@@ -51,7 +51,7 @@ def test_a_sound_image_passes_its_own_checks(
 
 
 @pytest.mark.parametrize(
-    ("script", "name", "words"),
+    ("script", "name", "text"),
     [
         (
             f"rm -r {LIBRARY}/numpy-*.dist-info",
@@ -78,13 +78,13 @@ def test_a_sound_image_passes_its_own_checks(
     ],
 )
 def test_a_damaged_image_fails_its_own_checks(
-    engine: Engine, jax_image: BuiltImage, script: str, name: str, words: str
+    engine: Engine, jax_image: BuiltImage, script: str, name: str, text: str
 ) -> None:
     clean = f"find {LIBRARY}/jax -maxdepth 2 -name '__init__.*.pyc' -delete"
     done = in_jax(engine, jax_image, f"{script}; {clean}; dlimg-check --json", "--user", "0")
     assert done.returncode == 1, done.stdout
     assert verdicts(done)[name].startswith("failed: ")
-    assert words in verdicts(done)[name]
+    assert text in verdicts(done)[name]
 
 
 def facts(image: LayoutImage, *options: str, before: str = "", stdin: str = "") -> dict[str, Any]:

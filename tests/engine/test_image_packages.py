@@ -28,7 +28,7 @@ from dlimg.store.systems import (
     system_source,
 )
 from tests.support import small_images
-from tests.support.one_cell_project import BUILD, Tiny, tiny
+from tests.support.one_cell_project import BUILD, OneCellProject, one_cell_project
 
 pytestmark = pytest.mark.engine
 
@@ -95,7 +95,7 @@ def test_an_image_whose_packages_moved_while_it_was_built_gets_no_name(
     record.write_text(json.dumps(["mine:all=0"]))
     (other,) = with_known_keys([unknown], store, engine.context)
     assert other.reference != true.reference
-    with small_images.named(engine, other, true):
+    with small_images.unnamed_afterwards(engine, other, true):
         (failed,) = small_images.built_all([other], engine)
         assert isinstance(failed, BuildFailure)
         problem = explain_failure(failed)
@@ -116,8 +116,8 @@ NAMES = ("reference", "moving_reference")
 
 
 @pytest.fixture
-def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[Tiny]:
-    with tiny(tmp_path, jax_image) as result:
+def project(tmp_path: Path, jax_image: BuiltImage) -> Iterator[OneCellProject]:
+    with one_cell_project(tmp_path, jax_image) as result:
         yield result
 
 
@@ -142,11 +142,11 @@ def move(store: Store, planned: PlannedImage, folder: Path) -> str:
     return packages_digest(packages)
 
 
-def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) -> None:
+def test_a_moved_distribution_is_another_image(project: OneCellProject, engine: Engine) -> None:
     store = project.ready("cache")
 
-    def built(*words: str) -> dict[str, object]:
-        with project.start("cache", *BUILD, "--format", "json", *words) as child:
+    def built(*arguments: str) -> dict[str, object]:
+        with project.start("cache", *BUILD, "--format", "json", *arguments) as child:
             out, message = child.communicate(timeout=180)
         assert child.returncode == 0, message
         (line,) = json.loads(out)
@@ -175,9 +175,11 @@ def test_a_moved_distribution_is_another_image(project: Tiny, engine: Engine) ->
 
 
 @pytest.mark.slow
-def test_two_builds_of_one_system_at_once_make_one_image(project: Tiny, engine: Engine) -> None:
-    words = (*BUILD, "--format", "json")
-    with project.start("cache", *words) as one, project.start("cache", *words) as two:
+def test_two_builds_of_one_system_at_once_make_one_image(
+    project: OneCellProject, engine: Engine
+) -> None:
+    arguments = (*BUILD, "--format", "json")
+    with project.start("cache", *arguments) as one, project.start("cache", *arguments) as two:
         ends = [child.communicate(timeout=300) for child in (one, two)]
     assert [one.returncode, two.returncode] == [0, 0], ends
     lines = [json.loads(out)[0] for out, _ in ends]

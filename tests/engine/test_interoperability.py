@@ -47,8 +47,8 @@ class Table:
 
     def sh(self, script: str) -> str:
         """What a script prints; it must not fail."""
-        words = ["bash", "-euo", "pipefail", "-c", script]
-        ended = self.container.exec_run(words, workdir="/w", demux=True)
+        arguments = ["bash", "-euo", "pipefail", "-c", script]
+        ended = self.container.exec_run(arguments, workdir="/w", demux=True)
         printed, output = ended.output
         assert ended.exit_code == 0, (output or b"").decode()
         return (printed or b"").decode()

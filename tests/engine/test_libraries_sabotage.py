@@ -10,7 +10,14 @@ from dlimg.checks.inputs import cell_json
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
 from tests.support import samples
-from tests.support.real_jax import CUDA_CELL, PACKAGES, image, judged, opened, slowness
+from tests.support.real_jax import (
+    CUDA_CELL,
+    PACKAGES,
+    check_verdict,
+    image,
+    slowness,
+    spoilt_container,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -118,7 +125,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
-    with opened(engine, jax_image) as place:
+    with spoilt_container(engine, jax_image) as place:
         yield replace(place, environment={"LD_LIBRARY_PATH": "/tmp/given"})  # noqa: S108
 
 
@@ -130,7 +137,7 @@ def prepare(there: RunningContainer, script: str) -> None:
 def test_sound_libraries_pass(there: RunningContainer, jax_image: BuiltImage) -> None:
     link = f"ln -s {CUDNN}/libcudnn.so.9 {TOOLKIT}/; cp {SOURCE} {PACKAGES}/{MODULE}"
     prepare(there, f"{link}\n{PAIRED}")
-    verdict = judged(there, jax_image, NAME, **there.environment)
+    verdict = check_verdict(there, jax_image, NAME, **there.environment)
     assert verdict.status is CheckStatus.PASSED, verdict.reason
     assert verdict.figures["libraries"] == 1
     assert verdict.seconds < 20 * slowness(there)
@@ -155,7 +162,7 @@ def test_a_library_that_is_spoilt_fails(
 ) -> None:
     script, reason = ROWS[row]
     prepare(there, script)
-    verdict = judged(there, jax_image, NAME, **there.environment)
+    verdict = check_verdict(there, jax_image, NAME, **there.environment)
     assert verdict.status is CheckStatus.FAILED
     assert reason in verdict.reason
     assert verdict.reason.count(";") == 0, "it fails for more than it should"
@@ -165,7 +172,7 @@ def test_an_image_for_cuda_without_its_libraries_fails(
     engine: Engine, jax_image: BuiltImage
 ) -> None:
     of = replace(jax_image, planned=samples.planned(image(CUDA_CELL)))
-    with opened(engine, jax_image) as place:
-        verdict = judged(place, of, NAME, DLIMG_CELL=cell_json(of.planned))
+    with spoilt_container(engine, jax_image) as place:
+        verdict = check_verdict(place, of, NAME, DLIMG_CELL=cell_json(of.planned))
     assert verdict.status is CheckStatus.FAILED
     assert verdict.reason == "the tag says CUDA 13.2, and no library of it is here"

@@ -15,7 +15,7 @@ from dlimg.checks.verdicts import GPU
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage
 from tests.support.image_folders import files_in
-from tests.support.real_jax import IMAGES, opened
+from tests.support.real_jax import IMAGES, spoilt_container
 
 pytestmark = pytest.mark.engine
 
@@ -64,7 +64,7 @@ def there(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     stands = [
         f"cat > {STANDS}/{name}.py <<< '{SAYS_YES}'" for name in ("jax", "tensorflow", "torch")
     ]
-    with opened(engine, jax_image, "\n".join((f"mkdir -p {STANDS}", *stands))) as place:
+    with spoilt_container(engine, jax_image, "\n".join((f"mkdir -p {STANDS}", *stands))) as place:
         for family in FAMILIES:
             place.container.put_archive(
                 "/", scripts_archive(read_scripts(files_in(IMAGES), family))

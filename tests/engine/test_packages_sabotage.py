@@ -8,7 +8,7 @@ from dlimg.checks.execute import RunningContainer
 from dlimg.checks.inputs import lock_json
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
-from tests.support.real_jax import OVERLAY, PACKAGES, judged, opened
+from tests.support.real_jax import OVERLAY, PACKAGES, check_verdict, spoilt_container
 from tests.support.rows import first_values
 from tests.support.sabotage import (
     Sabotage,
@@ -115,8 +115,8 @@ PACKAGE_LISTS = {
 def test_packages_that_the_lock_does_not_name_fail(
     sabotages: list[Sabotage], engine: Engine, jax_image: BuiltImage
 ) -> None:
-    with opened(engine, jax_image, script_of(sabotages)) as container:
-        verdict = judged(container, jax_image, CHECK)
+    with spoilt_container(engine, jax_image, script_of(sabotages)) as container:
+        verdict = check_verdict(container, jax_image, CHECK)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(sabotages, verdict.reason) == [], verdict.reason
 
@@ -124,7 +124,7 @@ def test_packages_that_the_lock_does_not_name_fail(
 @pytest.fixture(scope="module")
 def container(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     """A container of the image as it is."""
-    with opened(engine, jax_image) as running:
+    with spoilt_container(engine, jax_image) as running:
         yield running
 
 
@@ -148,6 +148,6 @@ def test_another_lock_fails(name: str, container: RunningContainer, jax_image: B
         text = text.replace(old, new)
     script = f"cat > /srv/lock.json <<'END'\n{text}\nEND"
     assert container.container.exec_run(["bash", "-euc", script], user="0").exit_code == 0
-    verdict = judged(container, jax_image, CHECK, DLIMG_LOCK="/srv/lock.json")
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_LOCK="/srv/lock.json")
     assert verdict.status is CheckStatus.FAILED
     assert [reason for _, _, reason in LOCKS[name] if reason not in verdict.reason] == []

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     first_values(
         [
             ("test",),
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.engine
     ),
 )
 def test_images_for_another_platform_are_refused_before_anything_is_built(
-    words: tuple[str, ...], engine: Engine, tmp_path: Path
+    arguments: tuple[str, ...], engine: Engine, tmp_path: Path
 ) -> None:
     foreign_project.write_project(tmp_path)
-    ended = dlimg(*words, cwd=tmp_path)
+    ended = dlimg(*arguments, cwd=tmp_path)
     assert ended.returncode == 2
     machine = f"the engine at {engine.host} is linux/{engine.architecture}"
     assert f"{CELL}: the matrix has `platform: {PLATFORM}`, and {machine}" in ended.stderr

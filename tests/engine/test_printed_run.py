@@ -95,9 +95,9 @@ def test_the_file_for_compose_runs_and_its_secret_is_in_no_configuration(
     file = tmp_path / "compose.yaml"
     file.write_text(write_run(run, "compose"), encoding="utf-8")
     project = f"test-{secrets.token_hex(4)}"
-    words = [compose, "--project-name", project, "--file", str(file)]
+    arguments = [compose, "--project-name", project, "--file", str(file)]
     try:
-        outcome = execute([*words, "run", "--name", project, "--no-TTY", run.name], "", engine)
+        outcome = execute([*arguments, "run", "--name", project, "--no-TTY", run.name], "", engine)
         assert outcome.returncode == 0, outcome.stderr
         check_result(run, outcome.stdout)
         shown = execute([str(engine.docker), "inspect", project], "", engine)
@@ -105,7 +105,7 @@ def test_the_file_for_compose_runs_and_its_secret_is_in_no_configuration(
         assert "its value" not in shown.stdout
     finally:
         execute([str(engine.docker), "rm", "--force", project], "", engine)
-        execute([*words, "down"], "", engine)
+        execute([*arguments, "down"], "", engine)
 
 
 def test_a_line_with_an_image_that_is_nowhere_fails(run: PrintedRun, engine: Engine) -> None:

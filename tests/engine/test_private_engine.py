@@ -145,7 +145,7 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     assert set(result.images) == {plan.reference, plan.moving_reference}
     # The base was loaded, not made here.
     assert [image.name for image in result.retained] == [pair.base]
-    assert small_images.has(second, f"{repository}:derived")
+    assert small_images.has_image(second, f"{repository}:derived")
     assert second.sdk.images.get(f"{repository}:mine").id == built.digest
     for name in ("derived", "mine"):
         second.sdk.images.remove(f"{repository}:{name}")

@@ -287,7 +287,7 @@ def test_an_existing_image_with_the_same_key_is_pulled_and_tested(
 ) -> None:
     first = publish_to(registry, engine, built, evidence(built, CheckStatus.PASSED))
     again = built_again(engine, built)
-    assert not small_images.has(engine, built.digest)
+    assert not small_images.has_image(engine, built.digest)
     passed = evidence(again, CheckStatus.PASSED)
     tested: list[str] = []
 
@@ -309,8 +309,8 @@ def test_an_existing_image_with_the_same_key_is_pulled_and_tested(
     assert manifest_digest(moving) != first.digest
     publish_to(registry, engine, again, passed, test=test)
     assert manifest_digest(moving) == manifest_digest(immutable) == first.digest
-    assert not small_images.has(engine, f"{repository}@{first.digest}")
-    assert not small_images.has(engine, built.digest)
+    assert not small_images.has_image(engine, f"{repository}@{first.digest}")
+    assert not small_images.has_image(engine, built.digest)
 
 
 def test_an_existing_image_that_fails_is_refused(
@@ -335,8 +335,8 @@ def test_an_existing_image_that_fails_is_refused(
         publish_to(registry, engine, good, passed, test=test)
     assert manifest_digest(immutable) == lie.digest
     assert manifest_digest(moving) == ""
-    assert not small_images.has(engine, f"{repository}@{lie.digest}")
-    assert not small_images.has(engine, lie.digest)
+    assert not small_images.has_image(engine, f"{repository}@{lie.digest}")
+    assert not small_images.has_image(engine, lie.digest)
 
 
 def test_inputs_of_checks_are_equal_from_registry_and_engine(
@@ -439,7 +439,7 @@ def test_an_image_without_a_gpu_test_is_labelled(
     }
     assert pulled.attrs["RootFS"] == tested.attrs["RootFS"]
     engine.sdk.images.remove(first.reference)
-    assert not small_images.has(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
+    assert not small_images.has_image(engine, f"{cuda_built.planned.reference}-not-gpu-tested")
 
 
 def test_a_gpu_tested_image_takes_the_names_and_keeps_them(

@@ -275,10 +275,10 @@ def server(layout_image: LayoutImage, name: str, command: str) -> Iterator[str]:
 def ssh(port: str, key: Path, user: str, command: str) -> subprocess.CompletedProcess[str]:
     """What a command says that comes by ssh; a server that is not up yet is waited for."""
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
-    words = ["ssh", "-q", "-i", str(key), "-p", port, *(f"-o{option}" for option in options)]
+    arguments = ["ssh", "-q", "-i", str(key), "-p", port, *(f"-o{option}" for option in options)]
     for attempt in range(150):
         done = subprocess.run(
-            [*words, f"{user}@127.0.0.1", command],
+            [*arguments, f"{user}@127.0.0.1", command],
             capture_output=True,
             text=True,
             check=False,

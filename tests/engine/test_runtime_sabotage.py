@@ -14,7 +14,7 @@ from dlimg.model import CheckStatus
 from tests.support.image_folders import checks_in, files_in
 from tests.support.layout_image import IMAGES, LayoutImage
 from tests.support.real_jax import slowness
-from tests.support.runtime_checks import ENTRY, SHORT_LIMITS, SITE, judged, opened
+from tests.support.runtime_checks import ENTRY, SHORT_LIMITS, SITE, check_verdict, spoilt_container
 from tests.support.sabotage import Sabotage, sabotage, script_of, unnamed
 
 pytestmark = pytest.mark.engine
@@ -36,14 +36,14 @@ LIST = "/var/lib/dpkg/info"
 @pytest.fixture(scope="module")
 def container(layout_image: LayoutImage) -> Iterator[RunningContainer]:
     """A container of the image as it is."""
-    with opened(layout_image) as running:
+    with spoilt_container(layout_image) as running:
         yield running
 
 
 def test_the_unchanged_image_passes_the_runtime_checks(
     container: RunningContainer, layout_image: LayoutImage
 ) -> None:
-    verdicts = {name: judged(container, layout_image, name) for name in CHECKS}
+    verdicts = {name: check_verdict(container, layout_image, name) for name in CHECKS}
     limit = 10 * slowness(container)
     assert {verdict.status for verdict in verdicts.values()} == {CheckStatus.PASSED}, verdicts
     assert max(verdict.seconds for verdict in verdicts.values()) < limit
@@ -188,8 +188,8 @@ ROWS = [
 def test_an_image_that_is_spoilt_fails(
     name: str, sabotages: list[Sabotage], layout_image: LayoutImage
 ) -> None:
-    with opened(layout_image, f"{script_of(sabotages)}\n{SHORT_LIMITS}") as running:
-        verdict = judged(running, layout_image, name)
+    with spoilt_container(layout_image, f"{script_of(sabotages)}\n{SHORT_LIMITS}") as running:
+        verdict = check_verdict(running, layout_image, name)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(sabotages, verdict.reason) == [], verdict.reason
 
@@ -222,7 +222,7 @@ def test_an_environment_that_is_spoilt_fails(
     container: RunningContainer,
     layout_image: LayoutImage,
 ) -> None:
-    verdict = judged(container, layout_image, name, **variables)
+    verdict = check_verdict(container, layout_image, name, **variables)
     assert verdict.status is CheckStatus.FAILED
     assert [reason for reason in reasons if reason not in verdict.reason] == []
     assert "hidden" not in verdict.reason + verdict.output
@@ -267,8 +267,8 @@ ROOT_CHECKS = (*ROOT_FILES, "os_packages_unmodified")
 
 @pytest.mark.parametrize("name", ROOT_FILES)
 def test_files_readable_by_root_only_are_checked(name: str, layout_image: LayoutImage) -> None:
-    with opened(layout_image, script_of(ROOT_FILES[name]), user="0") as running:
-        verdict = judged(running, layout_image, name)
+    with spoilt_container(layout_image, script_of(ROOT_FILES[name]), user="0") as running:
+        verdict = check_verdict(running, layout_image, name)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(ROOT_FILES[name], verdict.reason) == [], verdict.reason
 
@@ -277,8 +277,8 @@ def test_root_finds_nothing_in_the_unchanged_image(layout_image: LayoutImage) ->
     checks = checks_for(layout_image.built.planned.image.cell, checks_in(IMAGES))
     users = {check.name: check.container for check in checks}
     assert {users[name] for name in ROOT_CHECKS} == {"root"}
-    with opened(layout_image, user="0") as running:
-        verdicts = [judged(running, layout_image, name) for name in ROOT_CHECKS]
+    with spoilt_container(layout_image, user="0") as running:
+        verdicts = [check_verdict(running, layout_image, name) for name in ROOT_CHECKS]
     assert {verdict.status for verdict in verdicts} == {CheckStatus.PASSED}, verdicts
 
 
@@ -293,16 +293,18 @@ def test_root_finds_nothing_in_the_unchanged_image(layout_image: LayoutImage) ->
 def test_another_user_than_the_default_one_fails(
     user: str, reason: str, layout_image: LayoutImage
 ) -> None:
-    with opened(layout_image, user=user) as running:
-        verdict = judged(running, layout_image, "runtime_user")
+    with spoilt_container(layout_image, user=user) as running:
+        verdict = check_verdict(running, layout_image, "runtime_user")
     assert verdict.status is CheckStatus.FAILED
     assert reason in verdict.reason
 
 
 def test_without_a_cell_nothing_passes(layout_image: LayoutImage) -> None:
-    with opened(layout_image, DLIMG_CELL="") as running:
+    with spoilt_container(layout_image, DLIMG_CELL="") as running:
         verdicts = {
-            judged(running, layout_image, name).status for name in CHECKS if name != "runtime_tls"
+            check_verdict(running, layout_image, name).status
+            for name in CHECKS
+            if name != "runtime_tls"
         }
     assert verdicts == {CheckStatus.NOT_RUN}
 

@@ -12,7 +12,7 @@ from dlimg.lock.lockfile import lock_text
 from dlimg.lock.store import read_lock
 from dlimg.model import BuiltImage
 from tests.support import real_jax, wheel_files
-from tests.support.one_cell_project import MATRIX, REGISTRY, Tiny, tiny
+from tests.support.one_cell_project import MATRIX, REGISTRY, OneCellProject, one_cell_project
 
 pytestmark = pytest.mark.engine
 
@@ -25,9 +25,9 @@ INDEXES = f"indexes: {{elsewhere: {{url: {SILENT}, packages: [jaxlib]}}}}\n"
 @pytest.fixture(scope="module")
 def project(
     engine: Engine, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Tiny]:
+) -> Iterator[OneCellProject]:
     folder = tmp_path_factory.mktemp("skipped")
-    with tiny(folder, jax_image) as result:
+    with one_cell_project(folder, jax_image) as result:
         lock = read_lock(real_jax.CELL, folder / "locks")
         assert lock
         wheel = wheel_files.wheel(folder, "jaxlib", {"jaxlib/__init__.py": "z = 3\n"}, version="1")
@@ -45,14 +45,14 @@ def project(
             engine.sdk.images.remove(tag)
 
 
-def run(project: Tiny, *words: str) -> tuple[int, list[dict[str, object]], str]:
-    with project.start("cache", *words, "--format", "json") as child:
+def run(project: OneCellProject, *arguments: str) -> tuple[int, list[dict[str, object]], str]:
+    with project.start("cache", *arguments, "--format", "json") as child:
         out, err = child.communicate(timeout=300)
     assert "Traceback" not in err, err
     return child.returncode, json.loads(out), err
 
 
-def test_it_is_skipped_in_the_default_group(project: Tiny, tmp_path: Path) -> None:
+def test_it_is_skipped_in_the_default_group(project: OneCellProject, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     code, results, err = run(project, "build", "--report", str(report))
     assert code == 0, err
@@ -71,19 +71,19 @@ def test_it_is_skipped_in_the_default_group(project: Tiny, tmp_path: Path) -> No
     assert "<skipped" in report.read_text()
 
 
-def test_it_fails_where_it_was_asked_for(project: Tiny) -> None:
+def test_it_fails_where_it_was_asked_for(project: OneCellProject) -> None:
     code, (result,), err = run(project, "build", AWAY)
     assert (code, result["skipped"]) == (5, None), err
     assert "the index elsewhere" in str(result["error"])
 
 
-def test_a_folder_with_the_file_stands_in(project: Tiny) -> None:
+def test_a_folder_with_the_file_stands_in(project: OneCellProject) -> None:
     folder = str(project.folder / "wheels")
     code, (result,), err = run(project, "build", AWAY, "--find-links", folder)
     assert (code, result["built"], result["skipped"]) == (0, True, None), err
 
 
-def test_no_address_is_in_an_image(project: Tiny, engine: Engine) -> None:
+def test_no_address_is_in_an_image(project: OneCellProject, engine: Engine) -> None:
     (row,) = list_images(engine, {"reference": f"{REGISTRY}/away"})
     name = next(tag for tag in row["RepoTags"])
     image = engine.sdk.images.get(name)
@@ -111,7 +111,7 @@ def test_a_mirror_in_a_container_is_a_variable(engine: Engine) -> None:
     assert "index-url" not in settings, "a file of the image would not give way to nothing"
 
 
-def test_what_was_built_needs_no_index(project: Tiny) -> None:
+def test_what_was_built_needs_no_index(project: OneCellProject) -> None:
     code, results, err = run(project, "build")
     assert code == 0, err
     assert [result["built"] for result in results] == [True, True]

@@ -11,7 +11,7 @@ from dlimg.checks.inputs import cell_json
 from dlimg.engine.client import Engine
 from dlimg.model import BuiltImage, CheckStatus
 from tests.support import elf_files
-from tests.support.real_jax import CELL, OVERLAY, PACKAGES, judged, opened
+from tests.support.real_jax import CELL, OVERLAY, PACKAGES, check_verdict, spoilt_container
 from tests.support.rows import first_values
 from tests.support.sabotage import (
     CUDNN,
@@ -37,7 +37,7 @@ PACKAGE = "\\nPackage: netcat\\nStatus: install %s\\nArchitecture: amd64\\nVersi
 @pytest.fixture(scope="module")
 def container(engine: Engine, jax_image: BuiltImage) -> Iterator[RunningContainer]:
     """A container of the image as it is."""
-    with opened(engine, jax_image) as running:
+    with spoilt_container(engine, jax_image) as running:
         yield running
 
 
@@ -91,7 +91,7 @@ def test_a_tag_that_lies_fails(
 ) -> None:
     lies = {axis: value for axis, (value, _) in TAGS[name].items()}
     axes = json.loads(cell_json(jax_image.planned)) | lies
-    verdict = judged(container, jax_image, CHECK, DLIMG_CELL=json.dumps(axes))
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_CELL=json.dumps(axes))
     assert verdict.status is CheckStatus.FAILED
     reasons = [reason for _, reason in TAGS[name].values()]
     assert [reason for reason in reasons if reason not in verdict.reason] == []
@@ -103,7 +103,7 @@ def test_a_tag_with_one_lie_fails(
 ) -> None:
     (value, reason), *_ = [lies[axis] for lies in TAGS.values() if axis in lies]
     axes = json.loads(cell_json(jax_image.planned)) | {axis: value}
-    verdict = judged(container, jax_image, CHECK, DLIMG_CELL=json.dumps(axes))
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_CELL=json.dumps(axes))
     assert verdict.status is CheckStatus.FAILED
     assert reason in verdict.reason
 
@@ -134,7 +134,7 @@ def test_labels_that_lie_fail(
     lies = {label: value for label, (value, _) in LABELS[name].items()}
     labels = engine.sdk.images.get(jax_image.digest).labels | lies
     text = json.dumps({label: value for label, value in labels.items() if value is not None})
-    verdict = judged(container, jax_image, CHECK, DLIMG_LABELS=text)
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_LABELS=text)
     assert verdict.status is CheckStatus.FAILED
     reasons = [reason for _, reason in LABELS[name].values()]
     assert [reason for reason in reasons if reason not in verdict.reason] == []
@@ -146,7 +146,7 @@ def test_labels_that_lie_fail(
 def test_without_labels_nothing_passes(
     text: str, container: RunningContainer, jax_image: BuiltImage
 ) -> None:
-    verdict = judged(container, jax_image, CHECK, DLIMG_LABELS=text)
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_LABELS=text)
     assert verdict.status is CheckStatus.FAILED
     assert "labels: the image has none" in verdict.reason or "DLIMG_LABELS" in verdict.reason
 
@@ -155,7 +155,7 @@ def test_without_labels_nothing_passes(
 def test_without_a_tag_nothing_passes(
     text: str, container: RunningContainer, jax_image: BuiltImage
 ) -> None:
-    verdict = judged(container, jax_image, CHECK, DLIMG_CELL=text)
+    verdict = check_verdict(container, jax_image, CHECK, DLIMG_CELL=text)
     assert verdict.status is (CheckStatus.FAILED if text in ("[]", "{") else CheckStatus.NOT_RUN)
     assert "DLIMG_CELL" in verdict.reason
 
@@ -223,13 +223,13 @@ IMAGES = {
 def test_an_image_that_its_tag_does_not_tell_of_fails(
     sabotages: list[Sabotage], engine: Engine, jax_image: BuiltImage
 ) -> None:
-    with opened(engine, jax_image, script_of(sabotages)) as running:
-        verdict = judged(running, jax_image, CHECK)
+    with spoilt_container(engine, jax_image, script_of(sabotages)) as running:
+        verdict = check_verdict(running, jax_image, CHECK)
     assert verdict.status is CheckStatus.FAILED
     assert unnamed(sabotages, verdict.reason) == [], verdict.reason
 
 
 def test_an_image_that_runs_as_root_fails(engine: Engine, jax_image: BuiltImage) -> None:
-    with opened(engine, jax_image, user="0") as running:
-        verdict = judged(running, jax_image, CHECK)
+    with spoilt_container(engine, jax_image, user="0") as running:
+        verdict = check_verdict(running, jax_image, CHECK)
     assert (verdict.status, verdict.reason) == (CheckStatus.FAILED, "user: this runs as root")

@@ -60,9 +60,9 @@ def folder(
     return path
 
 
-def run(folder: Path, *words: str, code: int = 0) -> tuple[str, str]:
+def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
     ended = subprocess.run(
-        [sys.executable, "-m", "dlimg", *words],
+        [sys.executable, "-m", "dlimg", *arguments],
         cwd=folder,
         env={
             **os.environ,

@@ -251,8 +251,17 @@ def test_a_folder_becomes_a_notebook_by_one_line(digest: str, tmp_path: Path) ->
     assert digest
     (tmp_path / "mine.ipynb").write_text("{}")
     variables = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
-    words = ("run", "-d", "--name", f"t{secrets.token_hex(4)}", "--env", CELL, "--mode", "jupyter")
-    started = dlimg(*words, cwd=tmp_path, variables=variables)
+    arguments = (
+        "run",
+        "-d",
+        "--name",
+        f"t{secrets.token_hex(4)}",
+        "--env",
+        CELL,
+        "--mode",
+        "jupyter",
+    )
+    started = dlimg(*arguments, cwd=tmp_path, variables=variables)
     name = started.stdout.strip()
     try:
         assert started.returncode == 0, started.stderr

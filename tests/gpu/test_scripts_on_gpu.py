@@ -110,10 +110,10 @@ def test_with_the_gpu_hidden_nothing_passes(family: str, name: str) -> None:
     assert done.returncode == FAILED, done.stderr
 
 
-def dlimg(state: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def dlimg(state: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command of dlimg's on this machine, in the project's folder."""
     return subprocess.run(
-        [sys.executable, "-m", "dlimg", *words, "--python", PYTHON, "--format", "json"],
+        [sys.executable, "-m", "dlimg", *arguments, "--python", PYTHON, "--format", "json"],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""A wire to the engine that can be cut: what is behind it seems to have died."""
+"""A proxy of the engine's socket that can be disconnected, as if the engine had died."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ from dlimg.engine.client import Engine
 
 @contextlib.contextmanager
 def to(engine: Engine, path: Path) -> Iterator[tuple[Engine, Callable[[], None]]]:
-    """The engine as reached by this socket, and what cuts it off."""
+    """The engine behind a proxy at this socket, and a function that disconnects it."""
     ends: list[socket.socket] = []
     is_cut = threading.Event()
     door = socket.socket(socket.AF_UNIX)

@@ -166,10 +166,10 @@ def new_key(folder: Path) -> SshKey:
 def ssh(port: str, key: SshKey, user: str, command: str) -> ProcessResult:
     """Run a command by ssh; a server that is not up yet is waited for, for a minute."""
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
-    words = ["ssh", "-q", "-i", str(key.private), "-p", port, *(f"-o{text}" for text in options)]
+    argv = ["ssh", "-q", "-i", str(key.private), "-p", port, *(f"-o{text}" for text in options)]
     deadline = time.monotonic() + 60
     while True:
-        result = run([*words, f"{user}@127.0.0.1", command], timeout=120)
+        result = run([*argv, f"{user}@127.0.0.1", command], timeout=120)
         if result.returncode != 255 or time.monotonic() > deadline:
             return result
         time.sleep(0.2)

@@ -96,7 +96,7 @@ def make_image(engine: Engine, base: Base, of: Cell, folder: Path) -> Iterator[L
         "DLIMG_APT_CONF": str(folder / "apt.conf"),
     }
     plan = planned(base, of)
-    with small_images.named(engine, plan):
+    with small_images.unnamed_afterwards(engine, plan):
         # Not longer than the build: secrets come with signal handlers that clean up.
         with secrets_from(Context.of(environment, print)) as using:
             (built,) = small_images.built_all([plan], engine, using=using)

@@ -47,7 +47,7 @@ BUILD = ("build", "--builder", "layers", real_jax.CELL)
 
 @dataclass(kw_only=True)
 class Index:
-    """Files by their path; while it is `shut`, the largest comes half, and then nothing."""
+    """Files by their path; after `shut` the largest one breaks off, and no other comes."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     opened: Event = field(default_factory=Event)
@@ -105,8 +105,8 @@ def index_of(wheels: Sequence[Path]) -> Iterator[Index]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tiny:
-    """The project in its folder, and where its caches are."""
+class OneCellProject:
+    """The project in its folder, with its caches."""
 
     folder: Path
     index: Index
@@ -117,16 +117,16 @@ class Tiny:
         return Store(path=self.folder / name / "dlimg/layers")
 
     def ready(self, name: str) -> Store:
-        """A store of this name, in which the system is and nothing else."""
+        """A store of this name with the system's layer alone."""
         store = self.store(name)
         copy_system(
             system_source(self.real.planned), layer_store(Context.of(os.environ, print)), store
         )
         return store
 
-    def start(self, cache: str, *words: str) -> "subprocess.Popen[str]":
+    def start(self, cache: str, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "dlimg", *words],
+            [sys.executable, "-m", "dlimg", *arguments],
             cwd=self.folder,
             env=self.environment(cache),
             stdout=subprocess.PIPE,
@@ -144,23 +144,23 @@ class Tiny:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def said(self, cache: str, *words: str, code: int = 0) -> str:
-        """What the command says on standard error; it ends with this code."""
-        with self.start(cache, *words) as child:
+    def said(self, cache: str, *arguments: str, code: int = 0) -> str:
+        """The standard error of a command that ends with this code."""
+        with self.start(cache, *arguments) as child:
             _, message = child.communicate(timeout=300)
         assert "Traceback" not in message, message
         assert child.returncode == code, message
         return message
 
-    def built(self, cache: str, *words: str) -> str:
-        """The digest of the image, which is built now and is not there yet."""
-        with self.start(cache, *BUILD, "--format", "json", *words) as child:
+    def built(self, cache: str, *arguments: str) -> str:
+        """The digest of the image, after a build of it."""
+        with self.start(cache, *BUILD, "--format", "json", *arguments) as child:
             out, message = child.communicate(timeout=300)
         return digest_of(child.returncode, out, message)
 
 
 def digest_of(code: int, out: str, text: str) -> str:
-    """The digest that a build has come to, by all that it said."""
+    """The digest of the image that a build has made, from its output."""
     assert "Traceback" not in text, text
     assert code == 0, text
     (line,) = json.loads(out)
@@ -169,7 +169,7 @@ def digest_of(code: int, out: str, text: str) -> str:
 
 
 @contextmanager
-def tiny(folder: Path, built: BuiltImage) -> Iterator[Tiny]:
+def one_cell_project(folder: Path, built: BuiltImage) -> Iterator[OneCellProject]:
     """The project, in this folder."""
     (folder / "images").symlink_to(real_jax.ROOT / "images")
     (folder / "matrix.yaml").write_text(MATRIX)
@@ -186,4 +186,4 @@ def tiny(folder: Path, built: BuiltImage) -> Iterator[Tiny]:
     (folder / "locks").mkdir()
     (folder / "locks" / f"{real_jax.CELL}.json").write_text(lock_text(replace(lock, wheels=wheels)))
     with index_of(paths) as index:
-        yield Tiny(folder=folder, index=index, real=built, wheels=wheels)
+        yield OneCellProject(folder=folder, index=index, real=built, wheels=wheels)

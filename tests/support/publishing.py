@@ -48,7 +48,9 @@ def layer(store: Store, content: bytes) -> Layer:
     return one
 
 
-def an_image(store: Store, *contents: bytes, family: str = "jax", **axes: Any) -> AssembledImage:
+def stored_image(
+    store: Store, *contents: bytes, family: str = "jax", **axes: Any
+) -> AssembledImage:
     planned = samples.planned(samples.image(samples.cell(family, **axes)))
     config = ImageConfig(entrypoint=("/usr/local/bin/dlimg-entrypoint",))
     layers = [

@@ -1,4 +1,4 @@
-"""The real CPU image of JAX, containers of it in which things are spoilt, and what checks say.
+"""The real CPU image of JAX, containers of it that are spoilt, and verdicts of checks in them.
 
 `judged` takes it that a GPU was given: no verdict is not-run because the runner says so.
 """
@@ -49,7 +49,7 @@ def image(cell: str) -> Image:
 
 
 def jax(engine: Engine) -> BuiltImage:
-    """The real image, by the command; built only where it is not there yet."""
+    """The real image, built by `dlimg build` if it is missing."""
     ended = subprocess.run(
         [sys.executable, "-m", "dlimg", "build", CELL, "--format", "json"],
         capture_output=True,
@@ -76,7 +76,7 @@ def jax(engine: Engine) -> BuiltImage:
 
 
 @contextlib.contextmanager
-def opened(
+def spoilt_container(
     engine: Engine, built: BuiltImage, script: str = "", *, user: str = "", **options: Any
 ) -> Iterator[RunningContainer]:
     """A container of the image, made with these options, in which root has run a script."""
@@ -108,17 +108,17 @@ def layout_of(built: BuiltImage) -> tuple[Node, ...]:
 
 
 def slowness(there: RunningContainer) -> float:
-    """How many times longer than in quiet a command takes here now; 1 in quiet."""
+    """The time that a command takes now, as a multiple of the time on a quiet machine."""
     began = time.monotonic()
     for _ in range(3):
         there.container.exec_run(["python", "-c", ""])
     return max(1.0, (time.monotonic() - began) / 0.3)
 
 
-def judged(
+def check_verdict(
     there: RunningContainer, of: BuiltImage, name: str, *edits: Edit, **environment: str
 ) -> Verdict:
-    """What the check of this name says here, after edits of the scripts: path, from, to."""
+    """The verdict of a check in a container, after edits of the scripts: path, old, new text."""
     result = read_scripts(files_in(IMAGES), "jax")
     for path, old, new in edits:
         text = result[path].decode()

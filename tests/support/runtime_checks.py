@@ -44,7 +44,7 @@ SHORT_LIMITS: Final = (
 
 
 @contextlib.contextmanager
-def opened(
+def spoilt_container(
     image: LayoutImage, script: str = "", user: str = "", **variables: str
 ) -> Iterator[RunningContainer]:
     """A container of the image in which root has run a script."""
@@ -72,11 +72,11 @@ def opened(
 
 
 @contextlib.contextmanager
-def confined(
+def confined_container(
     image: LayoutImage, kind: ContainerKind, script: str = ""
 ) -> Iterator[RunningContainer]:
     """A confined container of an image that is made of the image by a script of root's."""
-    with opened(image, script) as running:
+    with spoilt_container(image, script) as running:
         spoilt = str(running.container.commit().id)
     container = image.engine.sdk.containers.create(
         spoilt,
@@ -100,7 +100,9 @@ def _running(image: LayoutImage, container: Container) -> RunningContainer:
     )
 
 
-def judged(running: RunningContainer, image: LayoutImage, name: str, **environment: str) -> Verdict:
+def check_verdict(
+    running: RunningContainer, image: LayoutImage, name: str, **environment: str
+) -> Verdict:
     """Return the verdict of the check of this name in a container, with more variables."""
     checks = checks_for(image.built.planned.image.cell, checks_in(IMAGES))
     (check,) = [check for check in checks if check.name == name]

@@ -1,4 +1,4 @@
-"""Small real images: seconds to build, and gone after the test."""
+"""Small real images that build in seconds and are removed after the test."""
 
 import contextlib
 import io
@@ -81,7 +81,7 @@ def built_all(
 @contextlib.contextmanager
 def image(plan: PlannedImage, engine: Engine) -> Iterator[BuiltImage]:
     """The image, built; its names are gone afterwards."""
-    with named(engine, plan):
+    with unnamed_afterwards(engine, plan):
         (result,) = built_all([plan], engine)
         assert isinstance(result, BuiltImage), result
         yield result
@@ -91,8 +91,8 @@ def image(plan: PlannedImage, engine: Engine) -> Iterator[BuiltImage]:
 
 
 @contextlib.contextmanager
-def named(engine: Engine, *wanted: PlannedImage) -> Iterator[None]:
-    """Whatever gets these names loses them afterwards."""
+def unnamed_afterwards(engine: Engine, *wanted: PlannedImage) -> Iterator[None]:
+    """Remove these names from the engine afterwards, whatever image has them."""
     try:
         yield
     finally:
@@ -103,14 +103,14 @@ def named(engine: Engine, *wanted: PlannedImage) -> Iterator[None]:
 
 
 def derived(start: str, instruction: str, name: str, engine: Engine) -> EngineImage:
-    """What somebody builds on an image of ours by hand, under a name of their choice."""
+    """An image that a user builds on one of dlimg's, under a name of their choice."""
     argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", "--tag", name]
     dockerfile = f"FROM {start}\n{instruction}\n"
     run_checked([*argv, "-"], env=engine.environment, stdin=dockerfile, timeout=120)
     return engine.sdk.images.get(name)
 
 
-def has(engine: Engine, name: str) -> bool:
+def has_image(engine: Engine, name: str) -> bool:
     try:
         engine.sdk.images.get(name)
     except docker.errors.ImageNotFound:
@@ -129,7 +129,7 @@ def file_in(engine: Engine, image: str, path: str) -> bytes:
 
 
 def only_file(archive: bytes) -> bytes:
-    """The content of the one file that a tar has."""
+    """The content of a tar's only file."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         (member,) = tar.getmembers()
         file = tar.extractfile(member)
@@ -137,11 +137,11 @@ def only_file(archive: bytes) -> bytes:
         return file.read()
 
 
-def running(words: str) -> list[str]:
-    """The command lines on this machine that hold these words."""
+def processes_with(part: str) -> list[str]:
+    """The command lines of processes on this machine that have this part."""
     results: list[str] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            results += [line] if words in line else []
+            results += [line] if part in line else []
     return results

@@ -36,11 +36,11 @@ def rows(name: str) -> list[dict[str, Any]]:
     return result
 
 
-def question(words: str) -> WhyQuestion:
+def question(command_line: str) -> WhyQuestion:
     """Return the question that the command line reads from these words."""
-    return options_of(parse(["why", *shlex.split(words)])).question
+    return options_of(parse(["why", *shlex.split(command_line)])).question
 
 
-def answer(words: str, *, count: int = 0) -> WhyAnswer:
+def answer(command_line: str, *, count: int = 0) -> WhyAnswer:
     """Return the answer of `dlimg why` to these words, on a fixed day."""
-    return why.answer(engine(), query_of(facts(), question(words)), TODAY, count=count)
+    return why.answer(engine(), query_of(facts(), question(command_line)), TODAY, count=count)

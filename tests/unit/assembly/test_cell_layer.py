@@ -164,7 +164,7 @@ def test_commands_are_on_every_search_path(counting: CountingContext) -> None:
             },
         ),
     )
-    made = replace(own(*wheels), packages=NOTES, taken=frozenset({"taken"}))
+    made = replace(own(*wheels), packages=NOTES, reserved_commands=frozenset({"taken"}))
     entries = counting.members(cell_layer(counting.context, made))
     targets = links(entries)
     assert {
@@ -241,8 +241,8 @@ def test_the_files_of_a_cell_layer() -> None:
         "opt/env/bin/python": "python3",
     }
     others = {"python", "python3", "python3.13"}
-    assert others | {"dlimg-entrypoint", "dlimg-overlay"} <= files.taken
-    assert all(name in others or name.startswith("dlimg-") for name in files.taken)
+    assert others | {"dlimg-entrypoint", "dlimg-overlay"} <= files.reserved_commands
+    assert all(name in others or name.startswith("dlimg-") for name in files.reserved_commands)
     assert files.packages.startswith("usr/local/lib/dlimg/packages/")
     assert files.cuda_home == HOME
     managed = samples.cell(python="3.12", managed_python="3.12.16")

@@ -94,7 +94,7 @@ def test_files_of_a_project_are_in_the_cells_layer_with_their_modes(
     with_files = cell_layer_files(replace(cell, additions=Additions(files=own)), lock)
     assert plain.modes == {}
     assert with_files.modes == {"usr/local/bin/b": 0o755}
-    assert with_files.taken - plain.taken == {"b"}
+    assert with_files.reserved_commands - plain.reserved_commands == {"b"}
     assert with_files.key() != plain.key()
     layer = cell_layer(context, with_files)
     content = files(context, layer)

@@ -115,7 +115,7 @@ def test_buildx_is_asked_for_by_what_is_not_there(state: dict[str, str]) -> None
         context=Context.of(state, print),
         sdk=sdk,
         docker=Path("/nowhere/docker"),
-        docker_argv=lambda *words: ["/nowhere/docker", *words],
+        docker_argv=lambda *arguments: ["/nowhere/docker", *arguments],
     )
     assert [type(one) for one in built([present], engine)] == [BuiltImage]
     with pytest.raises(NoEngine, match="has no buildx plugin"):

@@ -419,7 +419,7 @@ def test_tls_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("arguments", "reason"),
     [
         (("sh", "-c", "echo no module >&2; exit 3"), "ends with 3, says: no module"),
         (("/none",), "does not run: "),
@@ -427,13 +427,13 @@ def test_tls_leaves_the_environment_as_it_was(monkeypatch: pytest.MonkeyPatch) -
     ],
 )
 def test_a_start_that_fails(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     reason: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(start, "LIMIT", 0.2)
-    assert code_of(lambda: start.timed(*words)) == FAILED
+    assert code_of(lambda: start.timed(*arguments)) == FAILED
     assert reason in capsys.readouterr().err
 
 

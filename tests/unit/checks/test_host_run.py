@@ -95,8 +95,8 @@ def project(images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pa
     return images
 
 
-def run(*words: str) -> int:
-    return main(["test", "--on-host", "fake", "--python", sys.executable, *words])
+def run(*arguments: str) -> int:
+    return main(["test", "--on-host", "fake", "--python", sys.executable, *arguments])
 
 
 def known(tmp_path: Path) -> tuple[Evidence, ...]:
@@ -338,7 +338,7 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--on-host", "fakes"], "did you mean 'fake'?"),
         (["--on-host", "common"], "no such family"),
@@ -353,9 +353,9 @@ def test_the_first_python_with_the_framework_is_taken(there: CheckHost, tmp_path
 )
 @pytest.mark.usefixtures("project")
 def test_wrong_options_are_refused(
-    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["test", *words]) == 2
+    assert main(["test", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -402,10 +402,10 @@ def test_an_interrupt_leaves_nothing(number: signal.Signals, project: Path, tmp_
     time.sleep(60)
     """
     write(project / "fake" / "checks", "hangs", "needs: nothing", body)
-    words = ["test", "--on-host", "fake", "--python", sys.executable]
+    arguments = ["test", "--on-host", "fake", "--python", sys.executable]
     environment: Mapping[str, Any] = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, "-c", WITHOUT_SHIPPED_CHECKS, *words],
+        [sys.executable, "-c", WITHOUT_SHIPPED_CHECKS, *arguments],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

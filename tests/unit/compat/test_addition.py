@@ -49,11 +49,11 @@ def request(gpu: str, driver: str) -> PickRequest:
     return PickRequest(gpus=(facts().gpu(gpu),), driver=driver)
 
 
-@pytest.mark.parametrize(("gpu", "driver", "framework", "words"), MACHINES)
-def test_the_newest_release_that_runs(gpu: str, driver: str, framework: str, words: str) -> None:
+@pytest.mark.parametrize(("gpu", "driver", "framework", "text"), MACHINES)
+def test_the_newest_release_that_runs(gpu: str, driver: str, framework: str, text: str) -> None:
     context = QueryContext(facts(), TODAY)
     added = additions(engine(), context, request(gpu, driver), [framework])
-    assert [addition.command for addition in added] == [f"dlimg add {words}"] * bool(words)
+    assert [addition.command for addition in added] == [f"dlimg add {text}"] * bool(text)
 
 
 @pytest.mark.parametrize("driver", ["470", "525", "535", "550", "570", "580"])
@@ -80,7 +80,7 @@ def test_two_kinds_of_gpu_need_one_release_for_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("versions", "words"),
+    ("versions", "texts"),
     [
         ("==2.5.0", ["pytorch 2.5.0 --cuda 12.4"]),
         (">=2.4,<2.6", ["pytorch 2.5.1 --cuda 12.4"]),
@@ -88,10 +88,10 @@ def test_two_kinds_of_gpu_need_one_release_for_both() -> None:
         ("==1.0.99", []),
     ],
 )
-def test_the_versions_asked_for_are_added(versions: str, words: list[str]) -> None:
+def test_the_versions_asked_for_are_added(versions: str, texts: list[str]) -> None:
     asked = PickRequest(gpus=(facts().gpu("RTX 4090"),), driver="550", versions=versions)
     added = additions(engine(), QueryContext(facts(), TODAY), asked, ["torch"])
-    assert [addition.command for addition in added] == [f"dlimg add {text}" for text in words]
+    assert [addition.command for addition in added] == [f"dlimg add {text}" for text in texts]
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_the_json_of_pick_has_the_command(capsys: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(
-    ("words", "code", "command"),
+    ("command_line", "code", "command"),
     [
         ("torch==2.6.0 --gpu L20", 0, "dlimg add pytorch 2.6.0 --cuda 12.4"),
         ("torch==2.15.0 --gpu L20", 0, None),
@@ -150,13 +150,13 @@ def test_the_json_of_pick_has_the_command(capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_why_ends_with_the_line_for_what_no_cell_has(
-    words: str, code: int, command: str | None, capsys: pytest.CaptureFixture[str]
+    command_line: str, code: int, command: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["why", *shlex.split(words), "--format", "json"]) == code
+    assert main(["why", *shlex.split(command_line), "--format", "json"]) == code
     added = json.loads(capsys.readouterr().out)["add"]
     assert (added is None) is (command is None)
     assert (command or "") in (added or "")
-    assert main(["why", *shlex.split(words)]) == code
+    assert main(["why", *shlex.split(command_line)]) == code
     assert capsys.readouterr().out.endswith(f"\n  {added}\n") is bool(added)
 
 

@@ -422,11 +422,11 @@ def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) 
     assert "images for the CPU" in message
 
 
-def ran(*words: str, project: Path = ROOT) -> tuple[int, str, str]:
+def ran(*arguments: str, project: Path = ROOT) -> tuple[int, str, str]:
     """The command on the matrix of a project: code, standard output, standard error."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = main(["--matrix", str(project / "matrix.yaml"), "pick", *words])
+        code = main(["--matrix", str(project / "matrix.yaml"), "pick", *arguments])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -459,7 +459,7 @@ def test_the_command_as_data() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["torc"], "did you mean 'pytorch'?"),
         (["--gpu", "RTX 490"], "did you mean 'RTX 4090'?"),
@@ -467,8 +467,8 @@ def test_the_command_as_data() -> None:
         (["--python", "3.99"], "no facts about Python 3.99"),
     ],
 )
-def test_a_bad_question_has_the_nearest_right_one(words: list[str], message: str) -> None:
-    code, out, err = ran(*words)
+def test_a_bad_question_has_the_nearest_right_one(arguments: list[str], message: str) -> None:
+    code, out, err = ran(*arguments)
     assert (code, out) == (2, "")
     assert message in err
 

@@ -29,8 +29,8 @@ def check(
 ) -> subprocess.CompletedProcess[str]:
     for name, text in scripts.items():
         (folder / f"{name}.py").write_text(text)
-    words = [sys.executable, "-BIS", "-c", PROGRAM, str(LAYOUT), str(folder), *options]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    arguments = [sys.executable, "-BIS", "-c", PROGRAM, str(LAYOUT), str(folder), *options]
+    return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_each_check_has_a_verdict_and_the_worst_decides(
 
 def test_the_text_has_a_line_for_each_check(tmp_path: Path) -> None:
     done = check(tmp_path, {"packages": GOOD, "gpu": UNABLE})
-    words = [line.split() for line in done.stdout.splitlines()]
-    assert [row[:2] for row in words] == [["gpu", "not-run"], ["packages", "passed"]]
+    texts = [line.split() for line in done.stdout.splitlines()]
+    assert [row[:2] for row in texts] == [["gpu", "not-run"], ["packages", "passed"]]
 
 
 def test_a_name_chooses_a_check(tmp_path: Path) -> None:

@@ -212,11 +212,11 @@ GPUS: list[Any] = [
 def test_a_fault_of_the_gpu_is_named_with_its_remedy(
     tmp_path: Path, libraries: Mapping[str, Path], case: GpuCase
 ) -> None:
-    files, library, environment, name, words = case
+    files, library, environment, name, texts = case
     plant(tmp_path, files)
     ((found, message, remedy),) = findings(tmp_path, libraries[library], environment)
     assert found == name
-    assert [word for word in words if word not in f"{message}\n{remedy}"] == []
+    assert [word for word in texts if word not in f"{message}\n{remedy}"] == []
     assert message[-1] not in ".:"
     assert remedy
 
@@ -324,8 +324,8 @@ def test_a_fault_of_the_machine_is_named_with_its_remedy(
     plant(tmp_path, files)
     found = findings(tmp_path, tmp_path, {}, {**CPU, **stated})
     assert [name for name, _, _ in found] == [name for name, _, _ in expected]
-    for (_, message, remedy), (_, words, more) in zip(found, expected, strict=True):
-        assert words in message
+    for (_, message, remedy), (_, texts, more) in zip(found, expected, strict=True):
+        assert texts in message
         assert more in remedy
 
 
@@ -380,7 +380,7 @@ diagnosis.main()
 
 
 @pytest.mark.parametrize(
-    ("program", "words"),
+    ("program", "text"),
     [
         ("pass", ""),
         ("time.sleep(60)", "could not be examined within 1 seconds"),
@@ -388,7 +388,7 @@ diagnosis.main()
         ("import os; os.abort()", "could not be examined SIGABRT"),
     ],
 )
-def test_an_examination_that_fails_hides_nothing(program: str, words: str) -> None:
+def test_an_examination_that_fails_hides_nothing(program: str, text: str) -> None:
     command = [sys.executable, "-BIS", "-c", EXAMINE, str(LAYOUT), program]
     for strict, code in (("0", 0), ("1", 78)):
         done = subprocess.run(
@@ -401,5 +401,5 @@ def test_an_examination_that_fails_hides_nothing(program: str, words: str) -> No
         )
         assert done.returncode == code
         assert done.stderr.startswith("dlimg: a message\n  hint: a remedy\n")
-        assert words in done.stderr
-        assert done.stderr.count("hint:") == (2 if words else 1)
+        assert text in done.stderr
+        assert done.stderr.count("hint:") == (2 if text else 1)

@@ -62,9 +62,9 @@ def root(tmp_path: Path) -> Path:
 
 def info(root: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The facts, and the rows of the text."""
-    words = [str(LAYOUT), str(root / "modules"), f"{root}/"]
+    arguments = [str(LAYOUT), str(root / "modules"), f"{root}/"]
     done = subprocess.run(
-        [sys.executable, "-BIS", "-c", PROGRAM, *words],
+        [sys.executable, "-BIS", "-c", PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=True,

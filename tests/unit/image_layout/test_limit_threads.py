@@ -160,7 +160,7 @@ def test_an_empty_machine_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "is_spared"),
+    ("command_line", "is_spared"),
     [
         ("python /opt/env/bin/torchrun --nproc-per-node 8 train.py", True),
         ("python -m torch.distributed.run train.py", True),
@@ -168,11 +168,11 @@ def test_an_empty_machine_is_left_alone(tmp_path: Path) -> None:
         ("python", False),
     ],
 )
-def test_a_launcher_shares_out_the_cpus_itself(words: str, *, is_spared: bool) -> None:
+def test_a_launcher_shares_out_the_cpus_itself(command_line: str, *, is_spared: bool) -> None:
     """`torchrun` gives each process one thread only where OMP_NUM_THREADS is not set."""
     code = (
         f"import sys; sys.path.insert(0, {str(LAYOUT)!r}); import os, start; "
-        f"sys.orig_argv = {words.split()!r}; start.spare_launcher(os.environ); "
+        f"sys.orig_argv = {command_line.split()!r}; start.spare_launcher(os.environ); "
         "print(os.environ.get('OMP_NUM_THREADS'))"
     )
     for own, expected in (

@@ -157,7 +157,7 @@ def test_variables_that_are_lost_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "is_pip"),
+    ("command_line", "is_pip"),
     [
         ("python -m pip install x", True),
         ("python -I -m pip list", True),
@@ -171,8 +171,8 @@ def test_variables_that_are_lost_come_back(tmp_path: Path) -> None:
         ("python", False),
     ],
 )
-def test_pip_is_known_by_its_command_line(words: str, *, is_pip: bool) -> None:
-    assert start.is_pip(words.split()) is is_pip
+def test_pip_is_known_by_its_command_line(command_line: str, *, is_pip: bool) -> None:
+    assert start.is_pip(command_line.split()) is is_pip
 
 
 def test_errors_do_not_stop_the_start_of_python(

@@ -609,10 +609,10 @@ def test_every_finding_has_a_page_and_the_pages_are_current() -> None:
     assert len({rule.id for rule in RULES}) == len(RULES)
 
 
-def ran(*words: str, matrix: Path = ROOT / "matrix.yaml") -> tuple[int, str, str]:
+def ran(*arguments: str, matrix: Path = ROOT / "matrix.yaml") -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
-        code = main(["--matrix", str(matrix), "lint", *words])
+        code = main(["--matrix", str(matrix), "lint", *arguments])
     return code, out.getvalue(), err.getvalue()
 
 

@@ -69,7 +69,7 @@ def index() -> Iterator[str]:
             digest = hashlib.sha256(FILES[file]).hexdigest()
             return f'<a href="/files/{file}#sha256={digest}"{yanked}>{file}</a>'.encode()
 
-        def log_message(self, format: str, *words: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             pass
 
     with served(Handler) as address:

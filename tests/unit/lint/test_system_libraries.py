@@ -251,7 +251,7 @@ def index() -> Iterator[tuple[str, list[int]]]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *words: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
             pass
 
     with served(Handler) as address:

@@ -24,7 +24,7 @@ from dlimg.publish.push_source import PushSource
 from dlimg.store.image_manifest import AssembledImage
 from dlimg.store.store import Store
 from tests.support.fake_registry import FakeRegistry, running
-from tests.support.publishing import an_image, layer_bytes, published
+from tests.support.publishing import layer_bytes, published, stored_image
 
 CELL = "jax-0.12.0.1-cpu-py3.13-debian13"
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -112,7 +112,7 @@ def test_rules_of_layers(
 
 
 def test_all_faults_of_an_image_are_told_at_once(store: Store, tmp_path: Path) -> None:
-    image = an_image(store, layer_bytes(b"a", uid=70_000), layer_bytes(b"b", gid=70_000))
+    image = stored_image(store, layer_bytes(b"a", uid=70_000), layer_bytes(b"b", gid=70_000))
     twice = replace(image, layers=(*image.layers, image.layers[0]))
     text = refusal(twice, store, tmp_path)
     assert text.count("owners above 65535") == 2
@@ -120,7 +120,7 @@ def test_all_faults_of_an_image_are_told_at_once(store: Store, tmp_path: Path) -
 
 
 def test_a_layer_is_read_once_on_a_machine(store: Store, tmp_path: Path) -> None:
-    image = an_image(store, layer_bytes(b"a"))
+    image = stored_image(store, layer_bytes(b"a"))
     source = PushSource(manifest="", config="", labels={}, image=image)
     lint_layers(source, store, state=tmp_path, where=CELL)
     assert len(list((tmp_path / FOLDER).iterdir())) == 1
@@ -134,7 +134,7 @@ def test_a_layer_is_read_once_on_a_machine(store: Store, tmp_path: Path) -> None
     ids=["empty", "no gzip", "cut off"],  # its bytes hold the time, so they would differ
 )
 def test_a_damaged_layer_is_refused(blob: bytes, store: Store, tmp_path: Path) -> None:
-    image = an_image(store, layer_bytes(b"a"))
+    image = stored_image(store, layer_bytes(b"a"))
     store.blob(image.layers[0]).write_bytes(blob)
     assert "cannot be read: " in refusal(image, store, tmp_path)
     store.blob(image.layers[0]).unlink()
@@ -178,7 +178,7 @@ def test_layers_of_an_engines_image_are_read_as_it_saves_them(
 
 
 def test_nothing_of_a_refused_image_is_sent(tmp_path: Path, store: Store) -> None:
-    image: AssembledImage = an_image(store, layer_bytes(b"a", uid=70_000))
+    image: AssembledImage = stored_image(store, layer_bytes(b"a", uid=70_000))
     home = {"DOCKER_CONFIG": str(tmp_path), "HOME": str(tmp_path)}
     with running(FakeRegistry()) as fake:
         with pytest.raises(Negative, match="owners above 65535"):

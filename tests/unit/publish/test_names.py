@@ -27,11 +27,11 @@ from tests.support.publishing import (
     KEY,
     Pulling,
     Testing,
-    an_image,
     built_of,
     evidence_of,
     layer_bytes,
     published,
+    stored_image,
 )
 
 NAME = "team/jax"
@@ -95,7 +95,7 @@ def tags(fake: FakeRegistry) -> dict[str, str]:
 def test_another_image_with_the_same_labels_that_fails_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     put(fake, another(image), tag_of())
     testing, engine = Testing(status=CheckStatus.FAILED), Pulling()
     with pytest.raises(Negative, match="no tag is moved to it: checks failed: a") as raised:
@@ -110,7 +110,7 @@ def test_another_image_with_the_same_labels_that_fails_is_refused(
 def test_tags_move_to_an_existing_image_that_passes(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     other = another(image)
     put(fake, other, tag_of())
     logged: list[str] = []
@@ -131,7 +131,7 @@ def test_tags_move_to_an_existing_image_that_passes(
 def test_an_existing_image_with_evidence_is_not_pulled_again(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     other = another(image)
     put(fake, other, tag_of())
     known = replace(evidence_of(built_of(other)), day="2026-11-01")
@@ -146,7 +146,7 @@ def test_an_existing_image_with_evidence_is_not_pulled_again(
 def test_an_existing_image_that_failed_before_is_tested_again(
     fake: FakeRegistry, store: Store, home: dict[str, str], status: CheckStatus
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     other = another(image)
     put(fake, other, tag_of())
     testing = Testing(known={other.digest: evidence_of(built_of(other), status)})
@@ -158,7 +158,7 @@ def test_an_existing_image_that_failed_before_is_tested_again(
 def test_another_image_without_an_engine_to_test_it_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     put(fake, another(image), tag_of())
     with pytest.raises(NotRun, match="there is no engine to pull it with") as raised:
         published(fake, store, home, image)
@@ -169,7 +169,7 @@ def test_another_image_without_an_engine_to_test_it_is_refused(
 def test_another_image_whose_checks_were_not_run_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     put(fake, another(image), tag_of())
     testing = Testing(status=CheckStatus.NOT_RUN)
     with pytest.raises(NotRun, match="checks were not run: a"):
@@ -192,7 +192,7 @@ def test_an_image_with_other_labels_is_refused_untested(
     home: dict[str, str],
     change: Callable[[AssembledImage], AssembledImage],
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     put(fake, change(image), tag_of())
     testing, engine = Testing(), Pulling()
     with pytest.raises(
@@ -206,7 +206,7 @@ def test_an_image_with_other_labels_is_refused_untested(
 def test_an_index_under_an_immutable_name_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     put(fake, image)
     platform = {"os": "linux", "architecture": "amd64"}
     entry = {"digest": image.digest, "size": len(image.manifest), "platform": platform}
@@ -220,7 +220,7 @@ def test_an_index_under_an_immutable_name_is_refused(
 def test_lost_blobs_of_an_existing_image_are_pushed_from_the_store(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     other = another(image)
     save_image(store, other)
     put(fake, other, tag_of())
@@ -233,7 +233,7 @@ def test_lost_blobs_of_an_existing_image_are_pushed_from_the_store(
 def test_an_incomplete_existing_image_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     other = another(image)
     put(fake, other, tag_of())
     del fake.blobs[NAME, sha256(other.config)]
@@ -250,7 +250,7 @@ def test_an_existing_untested_image_keeps_its_label(
 ) -> None:
     """Under the name of what saw no GPU another image is tested likewise, label and all."""
     suffix = UNTESTED_SUFFIX if accelerator == CUDA else ""
-    image = an_image(store, *LAYERS, accelerator=accelerator)
+    image = stored_image(store, *LAYERS, accelerator=accelerator)
     first = published(fake, store, home, image, accelerator=accelerator)
     assert first.reference.endswith(tag_of(suffix))
     there = fake.manifests[NAME, first.digest][1]
@@ -278,7 +278,7 @@ def test_an_existing_untested_image_keeps_its_label(
 def test_publishing_again_writes_nothing(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     logged: list[str] = []
     first = published(fake, store, home, image, log=logged.append)
     assert any("(2 attached now, 0 already there)" in line for line in logged)
@@ -298,7 +298,7 @@ def test_another_commit_publishes_nothing_new(
     fake: FakeRegistry, store: Store, home: dict[str, str], *, api: bool
 ) -> None:
     fake.referrers_api = api
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     first = Revision(commit="a" * 40, dirty=True)
     digest = published(fake, store, home, image, revision=first).digest
     fake.read_only = True
@@ -338,7 +338,7 @@ def document(fake: FakeRegistry, kind: str) -> str:
 def test_lost_blobs_are_sent_again(
     fake: FakeRegistry, store: Store, home: dict[str, str], lost: str, how: str
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     first = published(fake, store, home, image)
     digest = CONTENTS[lost](image, fake)
     content = fake.blobs.pop((NAME, digest))
@@ -352,7 +352,7 @@ def test_lost_blobs_are_sent_again(
 def test_no_tag_moves_while_blobs_are_missing(
     fake: FakeRegistry, store: Store, home: dict[str, str], lost: str
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     published(fake, store, home, image)
     digest = CONTENTS[lost](image, fake)
     del fake.blobs[NAME, digest], fake.manifests[NAME, "latest"]
@@ -365,7 +365,7 @@ def test_no_tag_moves_while_blobs_are_missing(
 def test_a_blob_with_a_wrong_length_is_sent_again(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     path = f"HEAD /v2/{NAME}/blobs/{sha256(LAYERS[2])}"
     fake.odd[path] = [Answer(headers={"Content-Length": "4"}) for _ in range(9)]
     with pytest.raises(NetworkFailure, match=f"{sha256(LAYERS[2])} \\(10,240 bytes\\)"):
@@ -377,7 +377,7 @@ def test_a_blob_with_a_wrong_length_is_sent_again(
 def test_a_lost_manifest_is_pushed_again(
     fake: FakeRegistry, store: Store, home: dict[str, str], name: str
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     first = published(fake, store, home, image)
     full = samples.image(samples.cell("jax")).tag
     names = {"latest": "latest", "full": full, "immutable": tag_of(), "digest": image.digest}
@@ -391,7 +391,7 @@ def test_a_listed_artifact_that_is_lost_is_attached_again(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     fake.referrers_api = False  # the list is a document of its own, and says so still
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     first = published(fake, store, home, image)
     artifacts = [
         key
@@ -407,7 +407,7 @@ def test_an_artifact_that_holds_another_document_does_not_count(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     """A document of the same device and day, with another text."""
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     published(fake, store, home, image)
     key, (kind, text) = next(
         (key, value)
@@ -427,7 +427,7 @@ def test_an_artifact_that_holds_another_document_does_not_count(
 def test_a_read_only_registry_that_lacks_something_says_so(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     published(fake, store, home, image)
     del fake.blobs[NAME, sha256(LAYERS[0])]
     fake.read_only = True
@@ -438,7 +438,7 @@ def test_a_read_only_registry_that_lacks_something_says_so(
 def test_documents_are_attached_where_referrers_cannot_be_listed(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     first = published(fake, store, home, image)
     fake.odd[f"/v2/{NAME}/referrers/{first.digest}"] = [Answer(status=403)]
     assert published(fake, store, home, image) == first
@@ -447,7 +447,7 @@ def test_documents_are_attached_where_referrers_cannot_be_listed(
 def test_evidence_of_former_checks_publishes_nothing(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     testing = Testing(checks=(CHECK, replace(CHECK, name="new")))
     with pytest.raises(NotRun, match="no verdict of the current new"):
         published(fake, store, home, image, testing=testing)
@@ -458,7 +458,7 @@ def test_other_users_own_checks_are_not_published(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
     """Their own checks are not published by somebody who never gave them."""
-    image = an_image(store, *LAYERS)
+    image = stored_image(store, *LAYERS)
     mine = evidence_of(built_of(image))
     own = replace(mine.verdicts[0], check="their_own")
     write_evidence(

@@ -21,7 +21,7 @@ from dlimg.registry.referrers import list_referrers
 from dlimg.store.store import Store
 from tests.support import samples
 from tests.support.fake_registry import Answer, FakeRegistry, running, sha256
-from tests.support.publishing import an_image, layer_bytes, published
+from tests.support.publishing import layer_bytes, published, stored_image
 
 SHARED = [layer_bytes(bytes([number]) * (4_000_000 + number)) for number in range(3)]
 
@@ -56,13 +56,13 @@ def team(fake: FakeRegistry, home: dict[str, str]) -> Iterator[Repository]:
 def test_a_second_flavour_sends_only_what_is_new(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
-    first = an_image(store, *SHARED, b"first")
+    first = stored_image(store, *SHARED, b"first")
     result = push_image(team, "1", first, store, log=print)
     everything = sum(map(len, SHARED)) + 5 + len(first.config)
     assert result == PushSummary(present=0, mounted=0, uploaded=5, sent=everything)
     assert fake.received == everything
     assert fake.manifests["team/jax", "1"][1] == first.manifest
-    second = an_image(store, *SHARED, b"second", flavour="compile")
+    second = stored_image(store, *SHARED, b"second", flavour="compile")
     result = push_image(team, "2", second, store, log=print)
     assert result == PushSummary(present=3, mounted=0, uploaded=2, sent=6 + len(second.config))
     assert fake.received == everything + result.sent
@@ -73,9 +73,9 @@ def test_a_second_flavour_sends_only_what_is_new(
 def test_shared_layers_are_mounted_from_a_sibling(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
-    push_image(team, "1", an_image(store, *SHARED, b"jax"), store, log=print)
+    push_image(team, "1", stored_image(store, *SHARED, b"jax"), store, log=print)
     before = fake.received
-    torch = an_image(store, *SHARED, b"torch", family="pytorch")
+    torch = stored_image(store, *SHARED, b"torch", family="pytorch")
     to = replace(team, name="team/pytorch")
     siblings = ("team/nothing", "team/jax")
     result = push_image(to, "1", torch, store, siblings=siblings, log=print)
@@ -86,7 +86,7 @@ def test_shared_layers_are_mounted_from_a_sibling(
 def test_an_unreadable_sibling_is_asked_once(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
-    image = an_image(store, b"a", b"b", b"c")
+    image = stored_image(store, b"a", b"b", b"c")
     fake.put_blob("team/open", b"b")
     for content in (b"a", b"b", b"c", image.config):
         path = f"HEAD /v2/team/closed/blobs/{sha256(content)}"
@@ -103,7 +103,7 @@ def test_progress_of_a_push_is_reported(
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
     fake.upload_seconds = 0.3
     logged: list[str] = []
-    image = an_image(store, *SHARED)
+    image = stored_image(store, *SHARED)
     push_image(team, "1", image, store, log=logged.append)
     assert logged[0] == f"{team} lacks 4 of 4 blobs, 12 MB"
     assert any("of 12 MB" in line for line in logged[1:])
@@ -111,7 +111,7 @@ def test_progress_of_a_push_is_reported(
 
 @pytest.mark.parametrize("damage", ["lost", "other"])
 def test_a_damaged_layer_is_reported(store: Store, team: Repository, damage: str) -> None:
-    image = an_image(store, *SHARED, b"content")
+    image = stored_image(store, *SHARED, b"content")
     blob = store.blob(image.layers[-1])
     if damage == "lost":
         blob.unlink()
@@ -140,7 +140,7 @@ def test_a_damaged_layer_is_reported(store: Store, team: Repository, damage: str
 def test_the_refusal_of_a_push_is_reported(  # a row says all
     fake: FakeRegistry, store: Store, team: Repository, answer: Answer, message: str, hint: str
 ) -> None:
-    image = an_image(store, b"content")
+    image = stored_image(store, b"content")
     fake.odd.update({f"PUT /v2/team/jax/blobs/uploads/{one}": [answer] * 9 for one in (1, 2)})
     with pytest.raises(NetworkFailure, match=message) as raised:
         push_image(team, "1", image, store, log=print)
@@ -160,7 +160,7 @@ def test_a_registry_that_refuses_zstd_is_answered_with_the_option_to_take(
     compression: str,
     has_hint: bool,  # noqa: FBT001 - a row says all
 ) -> None:
-    image = an_image(store, b"content")
+    image = stored_image(store, b"content")
     layers = tuple(replace(layer, compression=compression) for layer in image.layers)
     refused = Answer(status=status, body=b'{"errors":[{"code":"MANIFEST_INVALID"}]}')
     fake.odd["PUT /v2/team/jax/manifests/1"] = [refused] * 9
@@ -172,7 +172,7 @@ def test_a_registry_that_refuses_zstd_is_answered_with_the_option_to_take(
 def test_a_failed_upload_stops_the_others(
     fake: FakeRegistry, store: Store, team: Repository
 ) -> None:
-    image = an_image(store, *[bytes([number]) * 9 for number in range(40)])
+    image = stored_image(store, *[bytes([number]) * 9 for number in range(40)])
     fake.odd.update(
         {f"PUT /v2/team/jax/blobs/uploads/{one}": [Answer(status=403)] for one in range(1, 42)}
     )
@@ -184,7 +184,7 @@ def test_a_failed_upload_stops_the_others(
 def test_every_tag_leads_to_the_tested_digest(
     fake: FakeRegistry, store: Store, home: dict[str, str], team: Repository
 ) -> None:
-    image = an_image(store, *SHARED)
+    image = stored_image(store, *SHARED)
     published_image = published(fake, store, home, image)
     assert published_image.digest == image.digest
     names = [
@@ -206,7 +206,7 @@ def test_every_tag_leads_to_the_tested_digest(
 def test_an_image_without_a_gpu_test_is_labelled(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *SHARED, accelerator="cuda13.2")
+    image = stored_image(store, *SHARED, accelerator="cuda13.2")
     logged: list[str] = []
     published_image = published(fake, store, home, image, accelerator="cuda13.2", log=logged.append)
     assert published_image.reference.endswith(UNTESTED_SUFFIX)
@@ -226,7 +226,7 @@ def test_an_image_without_a_gpu_test_is_labelled(
 def test_a_denied_missing_repository_is_pushed_to(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *SHARED)
+    image = stored_image(store, *SHARED)
     tag = f"{samples.image().tag}-111111111111"
     for verb in ("HEAD", "GET"):
         fake.odd[f"{verb} /v2/team/jax/manifests/{tag}"] = [Answer(status=403)]
@@ -237,7 +237,7 @@ def test_an_interrupt_stops_all_uploads(
     fake: FakeRegistry, store: Store, team: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "LOG_SECONDS", 0.05)
-    image = an_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
+    image = stored_image(store, *SHARED, *[bytes([number]) * 9 for number in range(40)])
     first = "PUT /v2/team/jax/blobs/uploads/1"
     fake.odd[first] = [Answer(seconds=0.4, status=201)]
 
@@ -253,7 +253,7 @@ def test_an_interrupt_stops_all_uploads(
 def test_an_image_that_the_store_no_longer_has_needs_the_engine(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *SHARED)
+    image = stored_image(store, *SHARED)
     store.blob(image.layers[0]).unlink()
     with pytest.raises(NoEngine, match="the store does not have the image any more"):
         published(fake, store, home, image)
@@ -262,7 +262,7 @@ def test_an_image_that_the_store_no_longer_has_needs_the_engine(
 def test_a_changed_manifest_is_refused(
     fake: FakeRegistry, store: Store, home: dict[str, str]
 ) -> None:
-    image = an_image(store, *SHARED)
+    image = stored_image(store, *SHARED)
     tag = f"{samples.image().tag}-111111111111"
     other = json.dumps({"config": {"digest": sha256(b"x"), "size": 1}}).encode()
     lie = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(other).hexdigest()}"}

@@ -380,7 +380,7 @@ def test_no_authorization_goes_to_another_host(fake: FakeRegistry, home: dict[st
         fake.blobs_elsewhere = f"http://{other.host}"
         with open_registry(fake.host, Context.of(home, print)) as registry:
             assert read_blob(Repository(registry=registry, name="team/jax"), digest) == b"content"
-        assert [words for _, _, words in other.asked] == [""]
+        assert [authorization for _, _, authorization in other.asked] == [""]
     assert fake.asked[-1][2].startswith("Bearer ")
 
 
@@ -444,8 +444,8 @@ def test_a_wrong_or_missing_login_says_what_to_do(
     ],
 )
 def test_a_challenge_is_read(text: str, kind: str, realm: str | None) -> None:
-    result, words = parse_challenge(text)
-    assert (result, words.get("realm")) == (kind, realm)
+    result, parameters = parse_challenge(text)
+    assert (result, parameters.get("realm")) == (kind, realm)
 
 
 def test_a_login_is_never_sent_unencrypted(fake: FakeRegistry, home: dict[str, str]) -> None:

@@ -31,8 +31,8 @@ def test_the_docker_run_line_has_the_options_of_its_image(
 
 
 def test_what_is_no_framework_is_not_imported() -> None:
-    words = shlex.split(try_line(samples.cell(family="made-up", package="made-up"), "a/b:c"))
-    assert words[-1] == 'from importlib.metadata import version; print(version("made-up"))'
+    arguments = shlex.split(try_line(samples.cell(family="made-up", package="made-up"), "a/b:c"))
+    assert arguments[-1] == 'from importlib.metadata import version; print(version("made-up"))'
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_the_docker_run_line_imports_the_framework(family: str, module: str) -> 
     line = try_line(
         samples.cell(family=family), "a/b:c", docker=("/a path/docker", "-H", "unix:///x")
     )
-    words = shlex.split(line)
-    assert words[:4] == ["mkdir", "-p", "data", "output"]
-    assert words[5] == "/a path/docker"
-    assert words[-1] == f"import {module}; print({module}.__version__)"
+    arguments = shlex.split(line)
+    assert arguments[:4] == ["mkdir", "-p", "data", "output"]
+    assert arguments[5] == "/a path/docker"
+    assert arguments[-1] == f"import {module}; print({module}.__version__)"
     assert '"$PWD:/code"' in line

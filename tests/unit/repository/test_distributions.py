@@ -80,9 +80,9 @@ def test_the_unpacked_wheel_answers_and_renders_outside_of_a_checkout(
     (tmp_path / "elsewhere").mkdir()
     variables = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path / "library")}
 
-    def dlimg(*words: str) -> subprocess.CompletedProcess[str]:
+    def dlimg(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "dlimg", *words],
+            [sys.executable, "-m", "dlimg", *arguments],
             cwd=tmp_path / "elsewhere",
             env={**os.environ, **variables},
             check=True,

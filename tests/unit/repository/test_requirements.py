@@ -78,11 +78,11 @@ def test_sets_that_are_installed_together_agree() -> None:
 
 @pytest.mark.parametrize("name", WANTED)
 def test_no_lock_is_made_from_one_that_is_made_later(name: str, tmp_path: Path) -> None:
-    words = relock.compile_argv(name, tmp_path / "x.txt", upgrade=True)
+    argv = relock.compile_argv(name, tmp_path / "x.txt", upgrade=True)
     before = list(WANTED)[: list(WANTED).index(name)]
-    shared = [Path(words[at + 1]).stem for at, word in enumerate(words) if word == "--constraint"]
+    shared = [Path(argv[at + 1]).stem for at, word in enumerate(argv) if word == "--constraint"]
     assert shared == [other for other in before if other in relock.SHARED]
-    assert "--upgrade" in words
+    assert "--upgrade" in argv
     assert "--upgrade" not in relock.compile_argv(name, tmp_path / "x.txt", upgrade=False)
 
 
