@@ -79,7 +79,7 @@ def gpu_findings(
     environment: Mapping[str, str],
     root: str = "/",
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the GPU or its driver; `answer` is None without a device file."""
+    """Yield faults of the GPU or its driver; `answer` is None without a device file."""
     if not wants_gpu(image, environment):
         return
     if answer is None:
@@ -89,7 +89,7 @@ def gpu_findings(
 
 
 def wants_gpu(image: Mapping[str, object], environment: Mapping[str, str]) -> bool:
-    """Return whether the image is for a GPU, and was not started without on purpose."""
+    """Return whether the image is for a GPU, and was not started without one on purpose."""
     if not image["cuda"]:
         return False
     devices = environment.get("NVIDIA_VISIBLE_DEVICES", "all")
@@ -100,7 +100,7 @@ def wants_gpu(image: Mapping[str, object], environment: Mapping[str, str]) -> bo
 
 
 def no_device(image: Mapping[str, object], root: str) -> Iterator[Finding]:
-    """Yield why no GPU's device file is here."""
+    """Yield the reason why the container has no device file of a GPU."""
     version = machine.kernel_driver(root)
     if version:
         message = f"the machine has NVIDIA driver {version}, and this container was given no GPU"
@@ -122,7 +122,7 @@ def driver_findings(
     environment: Mapping[str, str],
     root: str = "/",
 ) -> Iterator[Finding]:
-    """Yield what the driver's answer means for this image; the first fault hides the others."""
+    """Yield the first fault of the driver for this image, which may cause the others."""
     if answer.is_silent or answer.died:
         yield no_answer(answer)
     elif driver.CUDA in answer.missing:
@@ -187,7 +187,7 @@ def is_mixed(answer: driver.Answer, root: str) -> bool:
 
 
 def mixed(library: str, kernel: str) -> Finding:
-    """Return the finding for libraries of another driver than the kernel's."""
+    """Return the finding for libraries and a kernel module of different drivers."""
     message = f"the driver's libraries are of another version than the kernel's module {kernel}"
     if library:
         message = f"the libraries are of driver {library}, and the kernel has {kernel}"
@@ -196,7 +196,7 @@ def mixed(library: str, kernel: str) -> Finding:
 
 
 def is_too_old(image: Mapping[str, object], answer: driver.Answer) -> bool:
-    """Return whether this driver cannot run the image's CUDA, also not by cuda-compat's library."""
+    """Return whether this driver cannot run the image's CUDA, not even with cuda-compat."""
     floor = at_least(image)
     if not floor or (answer.version and numbers(answer.version) >= numbers(floor)):
         return False
@@ -261,7 +261,7 @@ def numbers(version: str) -> list[int]:
 def machine_findings(
     image: Mapping[str, object], environment: Mapping[str, str], root: str = "/"
 ) -> Iterator[Finding]:
-    """Yield what this container lacks, and what is wrong with its folders and its age."""
+    """Yield faults of the container: its limits, disks, folders, and the age of the image."""
     shared = machine.disk(f"{root}dev/shm") or (0, 0)
     # NCCL uses it between several GPUs.
     has_several = wants_gpu(image, environment) and machine.gpu_files(root) > 1
@@ -286,7 +286,7 @@ def machine_findings(
 
 
 def process_findings(root: str) -> Iterator[Finding]:
-    """Yield a limit of processes and threads that frameworks soon meet."""
+    """Yield a limit of processes and threads that frameworks would soon reach."""
     most, present = machine.processes(root)
     if most and most - present < FEW_PROCESSES:
         message = f"this container may have {most} processes and threads, and has {present}"
@@ -335,7 +335,7 @@ def folder_findings(root: str) -> Iterator[Finding]:
 def overlay_findings(
     image: Mapping[str, object], environment: Mapping[str, str], root: str
 ) -> Iterator[Finding]:
-    """Yield an environment whose packages were installed under another image's."""
+    """Yield an environment whose packages were installed with another image."""
     own = f"tmp/home-{os.geteuid()}/env"
     given = environment.get("DLIMG_OVERLAY", "").strip("/")
     for path in dict.fromkeys((given or OVERLAY, OVERLAY, own)):

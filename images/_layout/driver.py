@@ -1,4 +1,4 @@
-"""NVIDIA's driver as its own libraries answer here; nvidia-smi is not asked.
+"""Questions to NVIDIA's driver, asked of its libraries without nvidia-smi.
 
 A child process asks them, because those of a half-mounted driver may crash or never answer. The
 entry point runs this at every start: modules that take long to import are left out.
@@ -71,7 +71,7 @@ class Question:
         os.close(self.read)
 
     def answer(self) -> Answer:
-        """Return what the child has written until its end, or until the time is over."""
+        """Return what the child has written by its end, or by the end of its time."""
         answer, text = Answer(), b""
         while True:
             left = self.deadline - time.monotonic()
@@ -110,7 +110,7 @@ def note(answer: Answer, kind: str, *values: str) -> None:
 
 
 def run_child(write: int, ask: Callable[[Say], None]) -> None:
-    """Ask and exit, without a word of the libraries' own."""
+    """Ask and exit; messages of the libraries themselves are dropped."""
 
     def say(*values: object) -> None:
         fields = (str(value).replace("\t", " ").replace("\n", " ") for value in values)
@@ -126,7 +126,7 @@ def run_child(write: int, ask: Callable[[Say], None]) -> None:
 
 
 def ask_driver(say: Say) -> None:
-    """Ask NVML for all, and CUDA's library for its version; without NVML, that for all."""
+    """Ask NVML, and CUDA's library for its version; without NVML, CUDA's library for all."""
     import ctypes
 
     try:
@@ -188,7 +188,7 @@ def gpu_of(library: "ctypes.CDLL", index: int) -> tuple[str, str, int, str]:
 
 
 def ask_cuda(say: Say, library: "ctypes.CDLL") -> None:
-    """Ask CUDA's library for the GPUs, which takes it longer than NVML."""
+    """Ask CUDA's library for the GPUs, which takes longer than NVML."""
     import ctypes
 
     code = library.cuInit(0)

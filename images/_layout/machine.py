@@ -1,4 +1,4 @@
-"""What a container has of its machine, as files tell: memory, disks, mounts, processes, devices.
+"""The memory, disks, mounts, processes and devices of a container, read from files.
 
 `root` is the root of the file system, for tests.
 """

@@ -146,7 +146,7 @@ def write_holder(file: IO[str], command: list[str]) -> None:
 
 
 def holder(file: IO[str]) -> str:
-    """Return who has the lock, as it says of itself, and as this container sees it."""
+    """Return a description of the process that has the lock."""
     file.seek(0)
     try:
         about: dict[str, Any] = dict(json.loads(file.read()))
@@ -178,7 +178,7 @@ def owners(file: IO[str]) -> Iterator[int]:
 
 
 def unseen(folder: Path) -> str:
-    """Return what this cannot see."""
+    """Return a sentence about commands that the lock does not stop."""
     if folder == OWN:
         return (
             "only commands of this container that dlimg-run-one has started are seen; for those "

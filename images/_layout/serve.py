@@ -59,7 +59,7 @@ def complete(environment: MutableMapping[str, str]) -> None:
 def start(mode: str, options: Sequence[str]) -> tuple[dict[int, str], int]:
     """Start the servers of a mode; return their names by pid, and Jupyter's idle time-out.
 
-    Raises ValueError, before any is started, for settings that cannot be.
+    Raises ValueError for invalid settings, before any server is started.
     """
     plans = []
     idle = 0
@@ -138,7 +138,7 @@ def finish(servers: dict[int, str], idle: int, code: int) -> int:
 
 
 def stop(servers: dict[int, str]) -> None:
-    """End the jobs, then the servers; nothing is killed here, as engines do that in time."""
+    """End the jobs, then the servers; kill none, as the engine does that after its time limit."""
     jupyter = next((pid for pid, name in servers.items() if name == "jupyter"), 0)
     # A kernel outlives a notebook's own handler of SIGTERM.
     serve_jobs.end_jobs(servers, lambda: serve_kernels.idle(jupyter) if jupyter else ())

@@ -15,7 +15,7 @@ SECONDS = 0.1
 
 
 class Process(NamedTuple):
-    """A process; `began` is in ticks since the machine's start, and tells apart two of one pid."""
+    """A process; `began`, in ticks since the machine's start, distinguishes two of one pid."""
 
     pid: int
     parent: int
@@ -77,7 +77,7 @@ def busy(servers: Collection[int], root: Path = Path("/proc")) -> bool:
 
 
 def jobs(servers: Collection[int], root: Path = Path("/proc")) -> list[Process]:
-    """Return the processes that are neither servers nor hold the terminals of others."""
+    """Return the processes that neither are servers nor own the terminals of others."""
     table = {process.pid: process for process in processes(root)}
     return [
         process
@@ -149,7 +149,7 @@ def processes(root: Path = Path("/proc")) -> Iterator[Process]:
 
 
 def read(folder: Path) -> Iterator[Process]:
-    """Yield the process of a folder of /proc; none for one that is only waited for."""
+    """Yield the process of a folder of /proc; nothing for a zombie."""
     start, _, end = (folder / "stat").read_text(errors="replace").rpartition(")")
     state, parent, _, session, terminal, *others = end.split()
     if state in ("Z", "X"):

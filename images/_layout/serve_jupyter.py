@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
 
 def plan(options: Sequence[str], environment: Mapping[str, str]) -> Plan:
-    """Return how to start JupyterLab. Raises ValueError for settings that cannot be."""
+    """Return how to start JupyterLab. Raises ValueError for invalid settings."""
     if shutil.which("jupyter-lab", path=environment.get("PATH")) is None:
         raise ValueError(
             "this image has no JupyterLab: take the same tag with `-workspace` at its end, or "

@@ -38,7 +38,7 @@ class Account(NamedTuple):
 def plan(options: Sequence[str], environment: Mapping[str, str]) -> Plan:
     """Write keys and settings, and return how to start sshd.
 
-    Raises ValueError for a container into which nobody could, or should, log in.
+    Raises ValueError for a container into which nobody can, or nobody should, log in.
     """
     program = shutil.which("sshd", path=f"{environment.get('PATH', '')}:/usr/sbin")
     if program is None:
@@ -149,7 +149,7 @@ def port_of(account: Account, environment: Mapping[str, str]) -> str:
 
 
 def made_host_keys(account: Account, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the host's private keys: those that are there, or else new ones in the home."""
+    """Yield the host's private keys: existing ones, or else new ones in the home."""
     given = environment.get("SSH_HOST_KEYS", "")
     mounted = [HOST_KEYS / f"ssh_host_{kind}_key" for kind in KEY_TYPES]
     if not given and account.number == 0 and any(path.exists() for path in mounted):

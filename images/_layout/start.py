@@ -61,7 +61,7 @@ def choose_environment(environment: MutableMapping[str, str], prefix: str = sys.
 
 
 def search_image(_: object) -> None:
-    """Let programs that look for packages by `site` find the image's: cuda-pathfinder does."""
+    """Let programs that look for packages by `site`, as cuda-pathfinder does, find the image's."""
     if IMAGE not in site.PREFIXES:
         site.PREFIXES.append(IMAGE)
 
@@ -229,7 +229,7 @@ def cached(root: str = "/") -> Iterator[str]:
 
 
 def has_any(libraries: Iterable[str]) -> bool:
-    """Return whether one of these is a library for this architecture; some are empty files."""
+    """Return whether one of these files is a library for this architecture; some are empty."""
     wanted = machine_of("/proc/self/exe")
     return any(machine_of(path) == wanted for path in libraries)
 
@@ -368,7 +368,7 @@ STEPS: list[Callable[[MutableMapping[str, str]], None]] = [
 
 
 def main() -> None:
-    """Do all steps, once: site comes here by each way that leads to the image's packages."""
+    """Do all steps, but once: site calls this for every path to the image's packages."""
     while STEPS:
         step = STEPS.pop(0)
         try:
