@@ -133,7 +133,8 @@ def formats(session: nox.Session) -> None:
     prepare(session, "formats")
     npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
-    session.run("pytest", *SHARED, "tests/formats", *session.posargs)
+    paths = ("tests/formats", "tests/engine/test_printed_apptainer.py")
+    session.run("pytest", *SHARED, *paths, *session.posargs)
 
 
 @nox.session

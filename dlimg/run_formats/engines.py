@@ -68,7 +68,11 @@ def podman_text(run: PrintedRun) -> str:
 
 
 def apptainer_text(run: PrintedRun) -> str:
-    """Return `apptainer run`: as the caller, on the host's network and shared memory."""
+    """Return `apptainer run`: as the caller, on the host's network.
+
+    Without a work folder, /tmp and the home would share 64 MB of memory; without `--no-eval`, a
+    shell would read words and variables once more.
+    """
     spec = run.spec
     if any(mount.kind == "volume" for mount in spec.mounts):
         raise refuse("it has no volumes", "apptainer", "name a folder as data")
@@ -83,14 +87,15 @@ def apptainer_text(run: PrintedRun) -> str:
     lines = [
         *variables,
         *(f'APPTAINERENV_{name}="${name}"' for name in run.secrets),
-        "apptainer run --contain --cleanenv --writable-tmpfs",
+        'apptainer run --contain --cleanenv --no-eval --workdir "$work"',
         *(["--nv"] if spec.gpu else []),
         f"--pwd {shlex.quote(spec.working_folder)}",
         *_mounts(run, target="destination", read_only="ro"),
         f"docker://{shlex.quote(spec.image)}",
         *([shlex.join((*spec.command, *options))] if spec.command else []),
     ]
-    return comment(*notes) + _make_output(run) + joined_lines(lines)
+    work = "work=$(mktemp -d); trap 'rm -rf \"$work\"' EXIT\n"
+    return comment(*notes) + _make_output(run) + work + joined_lines(lines)
 
 
 def joined_lines(lines: list[str], indent: int = 2) -> str:

@@ -15,18 +15,9 @@ from dlimg.run_formats.model import PrintedRun
 from dlimg.run_formats.write import write_run
 from tests.support.debian_tools import DebianTools
 from tests.support.layout_image import LayoutImage
-from tests.support.printed_runs import HARD_FOLDER, HARD_WORDS
+from tests.support.printed_runs import HARD_FOLDER, HARD_WORDS, TRAIN
 
 pytestmark = pytest.mark.engine
-SCRIPT = """import os, pathlib, sys
-print(repr([os.environ["HARD"], os.environ["WANDB_API_KEY"], *sys.argv[1:]]))
-print(pathlib.Path.cwd(), os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize)
-pathlib.Path("/output/result").write_text(pathlib.Path("/data/d/x").read_text())
-try:
-    pathlib.Path("/data/d/x").write_text("changed")
-except OSError as error:
-    print(error.strerror)
-"""
 
 
 @pytest.fixture
@@ -35,7 +26,7 @@ def run(layout_image: LayoutImage, tmp_path: Path) -> PrintedRun:
     data = tmp_path / "数据, $x"
     folder.mkdir()
     data.mkdir()
-    (folder / "train.py").write_text(SCRIPT)
+    (folder / "train.py").write_text(TRAIN)
     (data / "x").write_text("data")
     spec = RunSpec(
         run=RunName(name="你好", number=1),

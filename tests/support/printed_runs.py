@@ -31,6 +31,16 @@ HARD_WORDS: Final = (
     "",
 )
 HARD_FOLDER: Final = '/home/me/my, "first" $x it\'s 你好'
+# Prints what it was given, and what the folders of a run let it do.
+TRAIN: Final = """import os, pathlib, sys
+print(repr([os.environ["HARD"], os.environ["WANDB_API_KEY"], *sys.argv[1:]]))
+print(pathlib.Path.cwd(), os.statvfs("/dev/shm").f_blocks * os.statvfs("/dev/shm").f_frsize)
+pathlib.Path("/output/result").write_text(pathlib.Path("/data/d/x").read_text())
+try:
+    pathlib.Path("/data/d/x").write_text("changed")
+except OSError as error:
+    print(error.strerror)
+"""
 TRAINING: Final = PrintedRun(
     spec=RunSpec(
         run=RunName(name="mnist", number=3),
