@@ -1,5 +1,6 @@
 # Apptainer publishes no ports: servers listen on the host's own addresses.
 mkdir -p '/home/me/my, "first" $x it'"'"'s 你好/output'
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 APPTAINERENV_HARD='a b it'"'"'s "q" $HOME $(id) $$ `id` l1
 l2 你好 # ' \
   APPTAINERENV_NUMBER=1e3 \
@@ -9,7 +10,7 @@ l2 你好 # ' \
   APPTAINERENV_NOTHING='~' \
   APPTAINERENV_EMPTY='' \
   APPTAINERENV_WANDB_API_KEY="$WANDB_API_KEY" \
-  apptainer run --contain --cleanenv --writable-tmpfs \
+  apptainer run --contain --cleanenv --no-eval --workdir "$work" \
   --nv \
   --pwd /code \
   --mount 'type=bind,"source=/home/me/my, ""first"" $x it'"'"'s 你好",destination=/code' \

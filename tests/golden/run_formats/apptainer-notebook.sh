@@ -1,6 +1,7 @@
 # Apptainer publishes no ports: servers listen on the host's own addresses.
 mkdir -p /home/me/mnist/output
-apptainer run --contain --cleanenv --writable-tmpfs \
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+apptainer run --contain --cleanenv --no-eval --workdir "$work" \
   --pwd /code \
   --mount type=bind,source=/home/me/mnist,destination=/code \
   --mount type=bind,source=/home/me/mnist/output,destination=/output \
