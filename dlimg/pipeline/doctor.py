@@ -10,7 +10,7 @@ from dlimg.host.process import ProcessResult, run, run_streaming
 from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
 from dlimg.model import OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.run_image import ImageRequest, choose_image
-from dlimg.registry.reference import parse_reference
+from dlimg.registry.reference import parse_reference, registry_url
 from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
 from dlimg.run.machine_packages import PackageSources
 from dlimg.run.machine_probe import SCRIPT, MachineProbe, parse_probe
@@ -109,7 +109,7 @@ def _registry(choice: ImageChoice | None) -> str:
 
 
 def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProbe:
-    arguments = ["sh", "-s", "--", registry]
+    arguments = ["sh", "-s", "--", registry, registry_url(registry)]
     if host:
         completed = host.run(arguments, stdin=SCRIPT, timeout=_SECONDS)
     else:

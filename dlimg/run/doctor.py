@@ -259,6 +259,9 @@ def _registry(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]
         yield DoctorFinding(
             check="network", state="not checked", message="the name was not looked up"
         )
+    elif probe.registry and probe.registry_error:
+        message = f"{need.registry} does not answer there: {probe.registry_error}"
+        yield _warning("network", message, "check its network, firewall and proxy")
     elif probe.registry:
         yield _ok("network", f"the name {need.registry} can be resolved")
     else:

@@ -71,6 +71,7 @@ done
 have rsync && say rsync yes
 if [ -n "$1" ]; then
     if getent hosts "${1%:*}" >/dev/null 2>&1; then say registry yes; else say registry no; fi
+    ! have curl || say registry-error "$(curl -sS -m 15 -o /dev/null "$2" 2>&1)"
 fi
 say end yes
 """
@@ -118,6 +119,7 @@ class MachineProbe:
     ports: tuple[int, ...] = ()
     rsync: bool = False
     registry: bool | None = None
+    registry_error: str = ""
 
     @property
     def has_gpu(self) -> bool:
@@ -169,6 +171,7 @@ def parse_probe(text: str) -> MachineProbe | None:
         ports=tuple(int(value) for value in lines.get("port", ()) if value.isdecimal()),
         rsync="rsync" in last,
         registry={"yes": True, "no": False}.get(last.get("registry", "")),
+        registry_error=last.get("registry-error", ""),
     )
 
 

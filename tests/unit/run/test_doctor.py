@@ -161,6 +161,14 @@ def test_the_driver_floor_has_its_source() -> None:
     assert row.source == "https://docs.nvidia.com/x"
 
 
+def test_a_registry_that_curl_does_not_reach_is_a_warning_as_the_engine_may_have_a_proxy() -> None:
+    error = "curl: (7) Failed to connect"
+    rows = findings(replace(GOOD, registry_error=error), NEED)
+    (row,) = (row for row in rows if row.state != "ok")
+    assert (row.check, row.state) == ("network", "warning")
+    assert row.message == f"ghcr.io does not answer there: {error}"
+
+
 def test_every_finding_that_is_not_good_has_a_remedy() -> None:
     bad = replace(GOOD, **BARE, rsync=False, cpu_max="200000 100000", ports=(8888,), memory=GIB)
     rows = findings(bad, replace(NEED, obstacle="no image runs on sm_35"))
