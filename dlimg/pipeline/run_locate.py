@@ -1,5 +1,6 @@
 """The image of a run in the engine: found there, pulled, or built with a project's layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from dlimg.context import Context
 from dlimg.engine.client import Engine
 from dlimg.errors import BadInput, DlimgError, Negative, NetworkFailure
 from dlimg.pipeline.run_layer import layered_image
-from dlimg.pipeline.run_pull import pull
+from dlimg.pipeline.run_pull import is_published, name_of, pull
 from dlimg.pipeline.user_config import FILE, REGISTRY
 from dlimg.registry.reference import parse_reference
 from dlimg.render.bake import KEY_LABEL
@@ -36,7 +37,7 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
     located = _in_engine(first, engine)
     if located:
         return located
-    failure: DlimgError = _no_image(choice)
+    failure: DlimgError = _no_image(choice, engine)
     if parse_reference(first).host or not choice.cell:
         try:
             reason = pull(first, engine, context)
@@ -47,11 +48,25 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
             return located
         if other_names:
             context.log(f"{first} cannot be pulled: {reason}")
-    present = (_in_engine(name, engine) for name in other_names)
-    located = next(filter(None, present), None)
+    is_asked = not isinstance(failure, NetworkFailure)
+    located = _next_best(other_names, engine, context, at_registry=is_asked)
     if located:
         return located
     raise failure
+
+
+def _next_best(
+    names: Sequence[str], engine: Engine, context: Context, *, at_registry: bool
+) -> LocatedImage | None:
+    """Return the first of these images that the engine has, or else one from a registry."""
+    located = next(filter(None, (_in_engine(name, engine) for name in names)), None)
+    if located or not at_registry:
+        return located
+    for name in names:
+        if is_published(name, context):
+            pull(name, engine, context)
+            return _in_engine(name, engine)
+    return None
 
 
 def with_layer(
@@ -62,12 +77,17 @@ def with_layer(
     return _in_engine(name, engine) or image
 
 
-def _no_image(choice: ImageChoice) -> Negative:
+def _no_image(choice: ImageChoice, engine: Engine) -> Negative:
     if not choice.cell:
         hint = "check the name; `dlimg pick` lists tags, and a private one may need `docker login`"
         return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
-    hint = f"`dlimg build {choice.cell}` builds it; {REGISTRY} or {FILE} names a registry with it"
-    return Negative(f"the engine has no image of {choice.cell}", hint=hint)
+    # What is built here is in the engine here.
+    command = f"publish {choice.cell} --to REGISTRY" if engine.ssh else f"build {choice.cell}"
+    does = "brings it to a registry" if engine.ssh else "builds it"
+    hint = f"`dlimg {command}` {does}; {REGISTRY} or {FILE} names a registry with it"
+    registry = choice.names[0].rpartition("/")[0] if parse_reference(choice.names[0]).host else ""
+    places = f"neither {registry} nor {name_of(engine)} has an" if registry else ""
+    return Negative(f"{places or f'{name_of(engine)} has no'} image of {choice.cell}", hint=hint)
 
 
 def _in_engine(name: str, engine: Engine) -> LocatedImage | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import docker
@@ -11,8 +11,10 @@ import docker
 from dlimg.context import Context
 from dlimg.engine.client import Engine, free_bytes
 from dlimg.errors import DlimgError, NetworkFailure
+from dlimg.host.ssh import SshHost
+from dlimg.pipeline.run_evidence import save_evidence
 from dlimg.registry.blobs import read_blob_blocks
-from dlimg.registry.http import Repository, open_registry
+from dlimg.registry.http import Repository, address_and_authorization, open_registry
 from dlimg.registry.manifests import Descriptor, parse_descriptors, read_manifest, select_platform
 from dlimg.registry.reference import ImageReference, parse_reference
 from dlimg.run.data_fetch import DownloadProgress
@@ -20,6 +22,7 @@ from dlimg.run.doctor import UNPACKED
 from dlimg.units import bytes_text, seconds_text
 
 _PROBE_SECONDS: Final = 1.5
+_ANSWER_SECONDS: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,32 +50,58 @@ def pull(name: str, engine: Engine, context: Context) -> str:
     Raises NetworkFailure if the registry does not answer.
     """
     reference = parse_reference(name)
-    forecast = measure(reference, context) if reference.host else None
-    if forecast and engine.ssh:
-        forecast = replace(forecast, rate=0.0)  # the other machine has another one
-    if forecast:
-        context.log(forecast.text(name, free_bytes(engine)))
-    else:
-        context.log(f"pulling {name}")
+    forecast = measure(reference, engine.ssh, context) if reference.host else None
+    context.log(forecast.text(name, free_bytes(engine)) if forecast else f"pulling {name}")
     api: Any = engine.sdk.api
     repository = str(reference).removesuffix(f":{reference.tag}").partition("@")[0]
     try:
         events = api.pull(repository, tag=reference.version, stream=True, decode=True)
-        return follow_pull(events, name, forecast.size if forecast else 0, context.log)
+        reason = follow_pull(events, name, forecast.size if forecast else 0, context.log)
     except docker.errors.NotFound as error:
         return str(error.explanation or "it does not exist")
     except docker.errors.APIError as error:
         if not reference.host:
             return str(error.explanation)
-        hint = (
-            f"check the name and the network; a private one needs `docker login {reference.host}`"
-        )
-        message = f"the engine cannot pull {name}: {error.explanation}"
-        raise NetworkFailure(message, hint=hint) from error
+        message = f"{name_of(engine)} cannot pull {name}: {error.explanation}"
+        raise NetworkFailure(message, hint=_pull_hint(reference, engine)) from error
+    if not reason and reference.host:
+        save_evidence(reference, context)
+    return reason
 
 
-def measure(reference: ImageReference, context: Context) -> PullForecast | None:
-    """Return the forecast for an image; None if its registry does not tell the sizes."""
+def name_of(engine: Engine) -> str:
+    """Return what messages call this engine."""
+    return f"the engine of {engine.ssh.destination}" if engine.ssh else "the engine"
+
+
+def _pull_hint(reference: ImageReference, engine: Engine) -> str:
+    login = f"a private one needs `docker login {reference.host}`"
+    if not engine.ssh:
+        return f"check the name and the network; {login}"
+    name = engine.ssh.destination
+    return f"check that {name} reaches {reference.host} (`dlimg doctor --on {name}`); {login} there"
+
+
+def is_published(name: str, context: Context) -> bool:
+    """Return whether a registry has an image under this name, as far as it answers."""
+    reference = parse_reference(name)
+    if not reference.host:
+        return False
+    try:
+        with open_registry(reference.host, context) as registry:
+            repository = Repository(registry=registry, name=reference.name)
+            return read_manifest(repository, reference.version) is not None
+    except DlimgError:
+        return False
+
+
+def measure(
+    reference: ImageReference, host: SshHost | None, context: Context
+) -> PullForecast | None:
+    """Return the forecast for an image; None where its registry does not answer such questions.
+
+    The rate is that of the machine that will pull: this one, or the `host`.
+    """
     try:
         with open_registry(reference.host, context) as registry:
             repository = Repository(registry=registry, name=reference.name)
@@ -80,26 +109,47 @@ def measure(reference: ImageReference, context: Context) -> PullForecast | None:
             if manifest is None:
                 return None
             layers = parse_descriptors(select_platform(repository, manifest).content.get("layers"))
-            return PullForecast(
-                size=sum(layer.size for layer in layers), rate=_rate(repository, layers)
-            )
+            largest = max(layers, key=lambda layer: layer.size, default=None)
+            size = sum(layer.size for layer in layers)
+            if largest is None:
+                return PullForecast(size=size, rate=0.0)
+            rate = _rate_there(host, repository, largest) if host else _rate(repository, largest)
+            return PullForecast(size=size, rate=rate)
     except DlimgError:
         return None  # the engine's own error says more
 
 
-def _rate(repository: Repository, layers: tuple[Descriptor, ...]) -> float:
-    """Return the bytes per second at which the largest layer begins to come."""
-    largest = max(layers, key=lambda layer: layer.size, default=None)
-    if largest is None:
-        return 0.0
+def _rate(repository: Repository, layer: Descriptor) -> float:
+    """Return how many bytes of a layer come in a second."""
     size, began = 0, time.monotonic()
-    blocks: Any = read_blob_blocks(repository, largest.digest)
+    blocks: Any = read_blob_blocks(repository, layer.digest)
     with closing(blocks):
         for block in blocks:
             size += len(block)
             if time.monotonic() - began > _PROBE_SECONDS:
                 break
     return size / max(time.monotonic() - began, 0.001)
+
+
+def _rate_there(host: SshHost, repository: Repository, layer: Descriptor) -> float:
+    """Return how many bytes of a layer come in a second on another machine; 0 without curl there.
+
+    The registry's header goes over standard input: arguments are for all users to read.
+    """
+    url, authorization = address_and_authorization(repository, f"blobs/{layer.digest}")
+    lines = [
+        f'url = "{url}"',
+        *([f'header = "Authorization: {authorization}"'] if authorization else []),
+        *("location", "silent", "fail", 'output = "/dev/null"'),
+        f"max-time = {_PROBE_SECONDS}",
+        'write-out = "%{speed_download}"',
+    ]
+    arguments = ["curl", "--disable", "--config", "-"]
+    outcome = host.run(arguments, stdin="\n".join(lines), timeout=_ANSWER_SECONDS)
+    try:
+        return float(outcome.stdout)
+    except ValueError:
+        return 0.0
 
 
 @dataclass(kw_only=True)

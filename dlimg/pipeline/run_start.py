@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Any, Final, TypeAlias
 
-from dlimg.checks.evidence import evidence_folder, read_evidence
-from dlimg.checks.verdicts import proof_line
-from dlimg.context import Context, no_log
+from dlimg.context import Context
 from dlimg.engine.client import Engine, is_rootless, security_options
 from dlimg.errors import BadInput, Negative
 from dlimg.host.ignore import OWN_FILE
 from dlimg.model import LocalMachine
 from dlimg.pipeline.pick import detect_machine
 from dlimg.pipeline.run_data import data_of_source
+from dlimg.pipeline.run_evidence import evidence_line
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_image import ImageRequest, choose_image
 from dlimg.pipeline.run_locate import LocatedImage, locate_image, with_layer
@@ -358,14 +357,9 @@ def _identity(run: RunName, image: LocatedImage, context: Context) -> dict[str, 
         "DLIMG_REFERENCE": image.name,
         "DLIMG_DIGEST": image.digest,
         "DLIMG_CONTENT_KEY": image.key,
-        "DLIMG_EVIDENCE": _evidence(image.digest, context),
+        "DLIMG_EVIDENCE": evidence_line(image.digest, context),
     }
     return {name: value for name, value in variables.items() if value}
-
-
-def _evidence(digest: str, context: Context) -> str:
-    """Return a line about this machine's checks of an image; empty without readable evidence."""
-    return proof_line(read_evidence(evidence_folder(context), digest, log=no_log))
 
 
 def default_command(request: RunRequest) -> tuple[str, ...]:

@@ -348,6 +348,12 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def address_and_authorization(repository: Repository, path: str) -> tuple[str, str]:
+    """Return a path's URL and the header that was granted for reading it, for another program."""
+    scope = _scope(repository.name, RegistryRequest(method="GET", path=path))
+    return _url(repository, path), repository.registry.granted.get(scope, "")
+
+
 def _url(repository: Repository, path: str) -> str:
     """Return the URL of a path relative to the repository."""
     if re.match(r"https?://", path):
