@@ -14,9 +14,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from dlimg.engine.client import Engine
 from dlimg.run.start_script import QUEUE_LOCK, SHARED_LOCK
@@ -35,19 +34,6 @@ case "$*" in
 *) echo '{name}, {driver}, 15360 MiB' ;;
 esac
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MadeUpGpu:
-    """The variables with which `dlimg` finds the GPU, and the socket of an engine that gives it.
-
-    `locks` is the folder that containers have in the place of the engine's folder of locks.
-    """
-
-    variables: Mapping[str, str]
-    socket: Path
-    smi: Path
-    locks: Path
 
 
 def write_smi(
@@ -70,29 +56,28 @@ def pip_files(folder: Path) -> dict[Path, str]:
     return {Path(bundle).resolve(): "/etc/host-ca.crt", settings: "/etc/pip.conf"}
 
 
-@contextlib.contextmanager
-def made_up_gpu(
-    engine: Engine,
-    folder: Path,
-    name: str = "Tesla T4",
-    capability: str = "7.5",
-    *,
-    driver: str = DRIVER,
-) -> Iterator[MadeUpGpu]:
-    """A GPU for the time of the block; containers that get it get `pip_files`, too."""
-    kind = f"t{secrets.token_hex(4)}x/gpu"
-    smi = write_smi(folder, name, capability, driver)
-    files = {smi: "/usr/bin/nvidia-smi", **pip_files(folder)}
+def cdi_specification(kind: str, files: Mapping[Path, str]) -> Mapping[str, Any]:
+    """The specification of a device that gives these files, at these paths, to containers."""
     mounts = [
         {"hostPath": str(file), "containerPath": path, "options": ["ro", "bind"]}
         for file, path in files.items()
     ]
     edits = {"env": ["MADE_UP_GPU=0"], "mounts": mounts}
     devices = [{"name": number, "containerEdits": edits} for number in ("0", "all")]
-    specification = {"cdiVersion": "0.6.0", "kind": kind, "devices": devices}
+    return {"cdiVersion": "0.6.0", "kind": kind, "devices": devices}
+
+
+@contextlib.contextmanager
+def made_up_gpu(engine: Engine, folder: Path) -> Iterator[Mapping[str, str]]:
+    """The variables with which `dlimg` finds a GPU, and an engine that gives it, in the block.
+
+    Containers that get it get `pip_files`, too.
+    """
+    kind = f"t{secrets.token_hex(4)}x/gpu"
+    files = {write_smi(folder): "/usr/bin/nvidia-smi", **pip_files(folder)}
     file = CDI / f"{kind.partition('/')[0]}.json"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(specification))
+    file.write_text(json.dumps(cdi_specification(kind, files)))
     # A short path: sockets have one.
     place = Path(f"/tmp/dlimg-{secrets.token_hex(4)}")  # noqa: S108
     place.mkdir(mode=0o700)
@@ -102,13 +87,13 @@ def made_up_gpu(
         libraries = made_up_driver(folder / "driver", MANAGEMENT)
         variables = {
             "LD_LIBRARY_PATH": str(libraries),
-            "GPUS": f"{name}:{capability}",
-            "DRIVER": driver,
+            "GPUS": "Tesla T4:7.5",
+            "DRIVER": DRIVER,
             "DOCKER_HOST": f"unix://{place}/docker.sock",
         }
         names = {NVIDIA: kind, LOCKS: str(locks)}
         with _translated(engine, place / "docker.sock", names):
-            yield MadeUpGpu(variables=variables, socket=place / "docker.sock", smi=smi, locks=locks)
+            yield variables
     finally:
         file.unlink()
         shutil.rmtree(place)

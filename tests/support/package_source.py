@@ -21,11 +21,25 @@ CTK = """\
 #!/bin/sh
 case $1 in
 --version) echo 'NVIDIA Container Toolkit CLI version 1.18.0' ;;
-runtime) mkdir -p /etc/docker && echo '{"runtimes": {"nvidia": {}}}' >/etc/docker/daemon.json ;;
+runtime)
+    mkdir -p /etc/docker
+    path=/usr/bin/nvidia-container-runtime
+    echo "{\\"runtimes\\": {\\"nvidia\\": {\\"path\\": \\"$path\\"}}}" >/etc/docker/daemon.json ;;
 cdi)
     file=${3#--output=}
     mkdir -p "${file%/*}"
-    printf 'kind: nvidia.com/gpu\\n- hostPath: /usr/bin/nvidia-smi\\n' >"$file" ;;
+    cat >"$file" <<'END'
+cdiVersion: 0.6.0
+kind: nvidia.com/gpu
+devices:
+- name: all
+  containerEdits:
+    mounts:
+    - hostPath: /usr/bin/nvidia-smi
+      containerPath: /usr/bin/nvidia-smi
+      options: [ro, bind]
+END
+    ;;
 esac
 """
 

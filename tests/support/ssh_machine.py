@@ -1,7 +1,7 @@
 """A machine that ssh reaches: a container with an ssh server, and the engine of the tests.
 
 It has the host's network, and a home at the same path as here: the engine finds its folders, and
-ports that the engine publishes are on its loopback.
+ports that the engine publishes are on its loopback. `engine_machine` has one of its own.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ RUN apt-get update -qq && \\
 START = """\
 sed -i "s#:/root:#:$1:#" /etc/passwd
 cp /keys/host_key /etc/ssh/host_key && chmod 600 /etc/ssh/host_key
-exec /usr/sbin/sshd -D -e -p "$2" -h /etc/ssh/host_key -o ListenAddress=127.0.0.1 \
+exec /usr/sbin/sshd -D -e -p "$2" -h /etc/ssh/host_key -o ListenAddress="$3" \
     -o AuthorizedKeysFile=/keys/authorized -o StrictModes=no -o UsePAM=no -o PermitRootLogin=yes
 """
 
@@ -107,21 +107,31 @@ def ssh_machine(
     engine: Engine, image: str, folder: Path, *options: str, docker: bool = True
 ) -> Iterator[SshMachine]:
     """A running machine; `docker` says whether it has the command and the engine's socket."""
+    mounts = ["--volume=/run/lock:/run/lock"]  # as the engine's machine has it
+    if docker:
+        mounts.append(f"--volume={engine.host.removeprefix('unix://')}:/var/run/docker.sock")
+        mounts.append(f"--volume={engine.docker}:/usr/bin/docker:ro")
+    with started_machine(engine, image, folder, *mounts, *options, own_network=False) as machine:
+        yield machine
+
+
+@contextlib.contextmanager
+def started_machine(
+    engine: Engine, image: str, folder: Path, *options: str, own_network: bool
+) -> Iterator[SshMachine]:
+    """A running machine whose container has these options, and the host's network or its own."""
     home = folder / "home"
     home.mkdir(parents=True)
     host_key = make_key(folder / "host_key")
     make_key(folder / "id")
     (folder / "authorized").write_text((folder / "id.pub").read_text())
     port = free_port()
-    socket_path = engine.host.removeprefix("unix://")
-    mounts = [f"--volume={folder}:/keys:ro", f"--volume={home}:{home}"]
-    mounts.append("--volume=/run/lock:/run/lock")  # as the engine's machine has it
-    if docker:
-        mounts.append(f"--volume={socket_path}:/var/run/docker.sock")
-        mounts.append(f"--volume={engine.docker}:/usr/bin/docker:ro")
+    mounts = (f"--volume={folder}:/keys:ro", f"--volume={home}:{home}")
+    network = f"--publish=127.0.0.1:{port}:{port}" if own_network else "--network=host"
+    address = "0.0.0.0" if own_network else "127.0.0.1"  # noqa: S104 - of the container
     name = f"dlimg-test-vm-{secrets.token_hex(4)}"
-    arguments = ("run", "--detach", "--network=host", "--name", name, *mounts, *options)
-    start = ("sh", "-c", START, "sh", str(home), str(port))
+    arguments = ("run", "--detach", network, "--name", name, *mounts, *options)
+    start = ("sh", "-c", START, "sh", str(home), str(port), address)
     run_checked(engine.docker_argv(*arguments, image, *start), env=engine.environment, timeout=60)
     machine = SshMachine(container=name, engine=engine, folder=folder, port=port)
     try:

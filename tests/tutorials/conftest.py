@@ -1,6 +1,7 @@
 """The surroundings of the tutorials' readers; docs/tutorials/README.md says what they replace."""
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -19,12 +20,29 @@ from dlimg.pipeline.project import read_project
 from dlimg.render.naming import repository_name, tag
 from dlimg.run.data_volume import stored_data
 from dlimg.run.model import RUN_LABEL
-from tests.engine.conftest import base, engine, jax_image, turn
+from tests.engine.conftest import base, engine, jax_image, tools_image, turn
 from tests.engine.test_cli import dlimg
-from tests.support.made_up_gpu import MadeUpGpu, made_up_gpu
+from tests.engine.test_publishing import (
+    docker_compose_command,
+    docker_compose_file,
+    docker_setup,
+)
+from tests.engine.test_publishing import registry as registry_address
+from tests.support import host_container
+from tests.support.made_up_gpu import made_up_gpu
 from tests.support.tutorial import ROOT, Reader, page_of
 
-__all__ = ("base", "engine", "jax_image", "turn")
+__all__ = [
+    "base",
+    "docker_compose_command",
+    "docker_compose_file",
+    "docker_setup",
+    "engine",
+    "jax_image",
+    "registry_address",
+    "tools_image",
+    "turn",
+]
 
 RUNTIME = "jax-0.12.0.1-cpu-py3.13-debian13"
 WORKSPACE = f"{RUNTIME}-workspace"
@@ -73,8 +91,20 @@ def registry(engine: Engine, turn: Callable[[], AbstractContextManager[None]]) -
             engine.sdk.images.remove(name)
 
 
+@pytest.fixture(scope="session")
+def published(engine: Engine, registry: str, registry_address: str) -> str:
+    """The same images at a real registry, for machines with an engine of their own."""
+    there = f"{registry_address}/tutorial"
+    for cell in itertools.chain(*IMAGES.values()):
+        name = image_name(there, cell)
+        for arguments in (("tag", image_name(registry, cell), name), ("push", name), ("rmi", name)):
+            ended = host_container.docker(engine, *arguments)
+            assert ended.returncode == 0, ended.stderr
+    return there
+
+
 @pytest.fixture
-def gpu(engine: Engine, tmp_path: Path) -> Iterator[MadeUpGpu]:
+def gpu(engine: Engine, tmp_path: Path) -> Iterator[Mapping[str, str]]:
     with made_up_gpu(engine, tmp_path) as gpu:
         yield gpu
 
@@ -110,13 +140,16 @@ def variables(
 
 @pytest.fixture
 def reader(
-    engine: Engine, variables: Mapping[str, str], gpu: MadeUpGpu, request: pytest.FixtureRequest
+    engine: Engine,
+    variables: Mapping[str, str],
+    gpu: Mapping[str, str],
+    request: pytest.FixtureRequest,
 ) -> Iterator[Reader]:
     """Somebody at a machine with a GPU and an engine; their runs and data are gone afterwards."""
     home = Path(variables["HOME"])
     page = page_of(request.path.name)
     others = {data.name for data in stored_data(engine)}  # a user's, on the same engine
-    reader = Reader(folder=home, variables={**variables, **gpu.variables})
+    reader = Reader(folder=home, variables={**variables, **gpu})
     try:
         yield reader
     finally:

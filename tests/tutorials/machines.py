@@ -1,39 +1,19 @@
 """Machines of the tutorials that ssh reaches: accounts, a GPU, and the `ssh` of the reader."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
-from dlimg.engine.client import Engine
-from dlimg.model import Base
-from tests.support.made_up_gpu import MadeUpGpu
-from tests.support.small_images import derived
-from tests.support.ssh_machine import SshMachine, machine_image
+from tests.support.ssh_machine import SshMachine
 
-SUDO = (
-    "RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends sudo >/dev/null"
-    " && rm -rf /var/lib/apt/lists/* && echo 'ALL ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/all"
-)
-
-
-def tutorial_machine(engine: Engine, base: Base) -> str:
-    """The image of a machine whose users may use sudo; it stays in the engine."""
-    name = "dlimg-test/tutorial-machine"
-    derived(machine_image(engine, base), SUDO, name, engine)
-    return name
-
-
-def engine_with_gpu(engine: Engine, gpu: MadeUpGpu) -> Engine:
-    """The engine as a machine has it: at the socket that gives the GPU."""
-    gpu.socket.chmod(0o666)
-    return replace(engine, host=f"unix://{gpu.socket}")
+NO_ENGINE_HERE = "unix:///nothing/here.sock"
 
 
 def add_user(machine: SshMachine, name: str, number: int) -> None:
-    """Give somebody an account, with a home that the engine finds, too."""
+    """Give somebody an account, who may use docker."""
     home = machine.home / name
     # Without PAM, sshd lets nobody in whose password is locked.
     options = f"--uid {number} --home-dir {home} --create-home --shell /bin/bash --password '*'"
+    options += " --groups docker"
     ended = machine.inside(f"useradd {options} {name}")
     assert ended.returncode == 0, ended.stderr
 
@@ -51,6 +31,11 @@ def pci_mount(folder: Path, device: str) -> str:
     for name, text in {"vendor": "0x10de", "class": "0x030200", "device": device}.items():
         (place / name).write_text(f"{text}\n")
     return f"--volume={place.parent}:/sys/bus/pci/devices:ro"
+
+
+def port_of(address: str) -> int:
+    """The port in `127.0.0.1:5000/team`, or in a URL of that."""
+    return int(address.rpartition("://")[2].partition("/")[0].rpartition(":")[2])
 
 
 def add_ssh(programs: Path, machine: SshMachine, key: str) -> None:

@@ -10,33 +10,20 @@ import requests
 
 from dlimg.engine.client import Engine
 from dlimg.model import Base
-from tests.support.made_up_gpu import MadeUpGpu, made_up_gpu
-from tests.support.ssh_machine import SshMachine, make_key, ssh_machine
+from tests.support.engine_machine import engine_machine, loopback_there
+from tests.support.made_up_gpu import write_smi
+from tests.support.ssh_machine import SshMachine, make_key
 from tests.support.tutorial import Reader, page_of
-from tests.tutorials.conftest import remove_runs
-from tests.tutorials.machines import (
-    add_ssh,
-    add_user,
-    allow,
-    engine_with_gpu,
-    pci_mount,
-    tutorial_machine,
-)
+from tests.tutorials.machines import NO_ENGINE_HERE, add_ssh, add_user, allow, pci_mount, port_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.tutorials]
 
 
 @pytest.fixture
-def gpu(engine: Engine, tmp_path: Path) -> Iterator[MadeUpGpu]:
-    with made_up_gpu(engine, tmp_path, "Tesla P4", "6.1", driver="535.183.01") as gpu:
-        yield gpu
-
-
-@pytest.fixture
-def machine(engine: Engine, base: Base, gpu: MadeUpGpu, tmp_path: Path) -> Iterator[SshMachine]:
-    image = tutorial_machine(engine, base)
-    mounts = (f"--volume={gpu.smi}:/usr/bin/nvidia-smi:ro", pci_mount(tmp_path, "0x1bb3"))
-    with ssh_machine(engine_with_gpu(engine, gpu), image, tmp_path / "vm", *mounts) as machine:
+def machine(engine: Engine, base: Base, tmp_path: Path) -> Iterator[SshMachine]:
+    gpu = {write_smi(tmp_path, "Tesla P4", "6.1", "535.183.01"): "/usr/bin/nvidia-smi"}
+    pci = pci_mount(tmp_path, "0x1bb3")
+    with engine_machine(engine, base, tmp_path / "vm", pci, gpu=gpu) as machine:
         add_user(machine, "me", 2001)
         yield machine
 
@@ -57,17 +44,14 @@ def assert_progress_is_shown(output: str) -> None:
 
 
 def test_the_page_is_followed(
-    machine: SshMachine, engine: Engine, variables: Mapping[str, str], tmp_path: Path
+    machine: SshMachine, published: str, variables: Mapping[str, str], tmp_path: Path
 ) -> None:
     home = Path(variables["HOME"])
     make_key(tmp_path / "key")
     allow(machine, tmp_path / "key.pub")
     add_ssh(home.parent / "programs", machine, str(tmp_path / "key"))
-    reader = Reader(
-        folder=home, variables={**variables, "DOCKER_HOST": "unix:///nothing/here.sock"}
-    )
+    settings = {"DLIMG_REGISTRY": published, "DOCKER_HOST": NO_ENGINE_HERE}
+    reader = Reader(folder=home, variables={**variables, **settings})
     reader.look = assert_progress_is_shown
-    try:
+    with loopback_there(machine, port_of(published)):
         reader.follow(page_of(__file__))
-    finally:
-        remove_runs(engine, str(home))
