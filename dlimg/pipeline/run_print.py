@@ -171,6 +171,6 @@ def _mode_variables(request: RunRequest, context: Context) -> dict[str, str]:
 def _data(request: DataRequest, context: Context) -> RunData:
     path = data_path(request, context)
     if not path.exists():
-        hint = "name a folder, a file or RUN/output; stored data is in this machine's engine alone"
+        hint = "name a folder, a file or RUN/output; stored and fetched data is in an engine alone"
         raise BadInput(f"there is no data {request.source}", where="--data", hint=hint)
     return RunData(name=request.name, source=str(path.resolve()))
