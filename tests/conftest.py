@@ -3,9 +3,12 @@
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,21 @@ LONGEST = (
     "test_file_sources_sabotage.py",
     "test_private_engine.py",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of this session for temporary files, also those of dlimg and of other commands.
+
+    Its path is short, because sockets have short paths.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own stays where it looks for it
+    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

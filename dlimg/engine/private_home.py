@@ -197,6 +197,7 @@ def tool_environment(home: PrivateHome) -> dict[str, str]:
     path = os.environ.get("PATH", os.defpath)
     host_path = os.pathsep.join([path, "/usr/sbin", "/sbin"])
     environment = dict(os.environ)
+    environment.pop("TMPDIR", None)  # of a session, which the daemon outlives
     environment["PATH"] = packages.search_path(home.root, host_path)
     environment["LD_LIBRARY_PATH"] = packages.library_path(home.root)
     if shutil.which("iptables", path=host_path) is None:

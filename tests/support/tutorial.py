@@ -182,9 +182,11 @@ class Reader:
 
     def walk(self, page: TutorialPage) -> Iterator[tuple[Step, str]]:
         """Follow each step, and yield it with what it printed."""
-        for step in page.steps:
-            yield step, self._follow(step, f"{page.path.name}:{step.line}")
-        self.execute(f"rm -f {self.state}\n")
+        try:
+            for step in page.steps:
+                yield step, self._follow(step, f"{page.path.name}:{step.line}")
+        finally:
+            self.execute(f"rm -f {self.state}\n")
 
     def follow(self, page: TutorialPage) -> None:
         """Follow all steps of a page."""

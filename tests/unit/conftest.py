@@ -1,6 +1,7 @@
 """What holds for all unit tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -42,3 +43,14 @@ def templates_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jinja2.Environment, "compile", compile_once)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_leftovers(temporary_folder: Path) -> Iterator[None]:
+    """Fail where the tests of a module leave files of dlimg in the temporary folder."""
+    before = set(temporary_folder.glob("*dlimg*"))
+    yield
+    # A connection of ssh ends with this process.
+    connections = set(temporary_folder.glob("dlimg-ssh-*"))
+    left = set(temporary_folder.glob("*dlimg*")) - before - connections
+    assert not left, f"left behind: {sorted(path.name for path in left)}"
