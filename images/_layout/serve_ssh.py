@@ -1,5 +1,6 @@
 """The settings of sshd for the mode `ssh`: public keys alone, and the container's variables."""
 
+import base64
 import os
 import pwd
 import re
@@ -15,7 +16,12 @@ KEY_TYPES = ("ed25519", "ecdsa")
 HOST_KEYS = Path("/etc/ssh")
 # The lines of these variables are public keys.
 VARIABLES = ("PUBLIC_KEY", "SSH_PUBLIC_KEY")
-KEY = re.compile(r"(?:.*\s)?(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+ [A-Za-z0-9+/=]{32,}(?: .*)?")
+KEY = re.compile(
+    r"(?:.*\s)?((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+)[ \t]+([A-Za-z0-9+/=]{32,})(?:\s.*)?"
+)
+# Between keys; some hosts and files of variables keep the two characters of `\\n`.
+LINE_END = re.compile(r"[\r\n]+|\\n(?=(?:ssh|ecdsa|sk)-)")
+PRIVATE = ("PRIVATE KEY-----", "PuTTY-User-Key-File")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Of the shell that starts sshd, or sshd's own for each session.
 OF_SHELLS = frozenset({"_", "PWD", "OLDPWD", "SHLVL", "TERM", "SHELL", "MAIL", "SSH_AUTH_SOCK"})
@@ -113,22 +119,66 @@ def public_keys(environment: Mapping[str, str], account: Account) -> Iterator[st
             '`-e PUBLIC_KEY="$(cat ~/.ssh/id_ed25519.pub)"`, or mount a file as '
             f"{own}/.ssh/authorized_keys"
         )
-    yield from keys
+    yield from dict.fromkeys(keys)
 
 
 def keys_of_variables(environment: Mapping[str, str]) -> Iterator[str]:
     for name in VARIABLES:
-        for line in map(str.strip, environment.get(name, "").splitlines()):
-            if KEY.fullmatch(line):
+        text = environment.get(name, "").strip()
+        if text[:1] == text[-1:] and text[:1] in ("'", '"'):  # as in a file of variables
+            text = text[1:-1]
+        for line in map(stripped, LINE_END.split(text)):
+            if is_key(line):
                 yield line
             elif line and not line.startswith("#"):
-                raise ValueError(
-                    f"{name} holds no public key: give the text of a file such as id_ed25519.pub"
-                )
+                raise ValueError(f"{name} {fault(line)}")
 
 
 def keys_of_file(path: Path) -> list[str]:
-    return [line for line in map(str.strip, readable_lines(path)) if KEY.fullmatch(line)]
+    lines = list(map(stripped, readable_lines(path)))
+    for line in lines:
+        if is_private(line):
+            raise ValueError(f"{path} {fault(line)}")
+    return list(filter(is_key, lines))
+
+
+def stripped(line: str) -> str:
+    return line.strip("\ufeff \t\r\n")
+
+
+def is_private(line: str) -> bool:
+    return any(text in line for text in PRIVATE)
+
+
+def is_key(line: str) -> bool:
+    """Return whether a line has a public key, as a whole: its text names its kind and lengths."""
+    match = KEY.fullmatch(line)
+    if match is None:
+        return False
+    try:
+        text = base64.b64decode(match[2], validate=True)
+    except ValueError:
+        return False
+    at = 0
+    while at < len(text):
+        at += 4 + int.from_bytes(text[at : at + 4], "big")
+    # Certificates have fields without a length, too.
+    is_whole = at == len(text) or "-cert-" in match[1]
+    return is_whole and text[4:].startswith(match[1].encode())
+
+
+def fault(line: str) -> str:
+    """Return the end of the sentence for a line that is no key; it never has the line's text."""
+    if is_private(line):
+        return (
+            "holds a private key, which belongs on your machine alone: give the text of the file "
+            "with `.pub` at its end, and make a new pair if somebody else can see this container"
+        )
+    if "SSH2 PUBLIC KEY" in line:
+        return "holds a key in the format of SSH2: `ssh-keygen -i -f FILE` prints it as one line"
+    if KEY.fullmatch(line):
+        return "holds a public key that was cut or changed: give the whole line of its file"
+    return "holds no public key: give the text of a file such as id_ed25519.pub"
 
 
 def readable_lines(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Settings of sshd in the mode `ssh`: whose keys, which variables."""
 
+import base64
 import os
 import re
 import shlex
@@ -11,9 +12,20 @@ import pytest
 from tests.support.layout_scripts import load_script
 
 serve_ssh = load_script("serve_ssh")
-ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Jr4yMzE8Y3p8v4l0dJ3F0dQ9o5mP2yq7Vw0uXhB1c"
-RSA = f"ssh-rsa {'A' * 372} me@my machine"
-SECURITY_KEY = f"sk-ssh-ed25519@openssh.com {'B' * 80}"
+
+
+def public(kind: str, *fields: bytes) -> str:
+    """The text of a public key: its kind and its fields, each after its length."""
+    parts = (kind.encode(), *fields)
+    text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"{kind} {base64.b64encode(text).decode()}"
+
+
+ED25519 = public("ssh-ed25519", bytes(32))
+RSA = public("ssh-rsa", b"\1\0\1", bytes(385)) + " me@my machine"
+SECURITY_KEY = public("sk-ssh-ed25519@openssh.com", bytes(32), b"ssh:")
+CERTIFICATE = public("ssh-ed25519-cert-v01@openssh.com", bytes(32), bytes(32)) + "AAAAAAAAAAE="
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END"
 
 
 @pytest.fixture
@@ -31,6 +43,13 @@ def account(tmp_path: Path) -> object:
             [ED25519, SECURITY_KEY, RSA],
         ),
         ({"PUBLIC_KEY": f'restrict,command="true" {RSA}'}, [f'restrict,command="true" {RSA}']),
+        ({"PUBLIC_KEY": f"{ED25519} me  \r\n{RSA}\t\r\n"}, [f"{ED25519} me", RSA]),
+        ({"PUBLIC_KEY": f"\ufeff{ED25519}\n"}, [ED25519]),
+        ({"PUBLIC_KEY": f'"{ED25519} me"'}, [f"{ED25519} me"]),
+        ({"PUBLIC_KEY": f"{RSA}\\n{SECURITY_KEY} me"}, [RSA, f"{SECURITY_KEY} me"]),
+        ({"PUBLIC_KEY": ED25519.replace(" ", "\t ")}, [ED25519.replace(" ", "\t ")]),
+        ({"PUBLIC_KEY": f"cert-authority {CERTIFICATE} ca"}, [f"cert-authority {CERTIFICATE} ca"]),
+        ({"PUBLIC_KEY": " \n", "SSH_PUBLIC_KEY": ""}, []),
     ],
 )
 def test_keys_of_variables_may_log_in(given: dict[str, str], keys: list[str]) -> None:
@@ -38,17 +57,45 @@ def test_keys_of_variables_may_log_in(given: dict[str, str], keys: list[str]) ->
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "fault"),
     [
-        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n",
-        "~/.ssh/id_ed25519.pub",
-        "ssh-ed25519",
-        "password",
+        (PRIVATE, "holds a private key"),
+        (PRIVATE.replace("\n", " "), "holds a private key"),
+        (f"{ED25519}\n{PRIVATE}", "holds a private key"),
+        ("PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n", "holds a private key"),
+        ("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", "`ssh-keygen -i -f FILE`"),
+        (RSA.replace("AA= me@", " me@"), "was cut or changed"),
+        (RSA[:200], "was cut or changed"),
+        (ED25519.replace("ssh-ed25519", "ssh-rsa"), "was cut or changed"),
+        ("~/.ssh/id_ed25519.pub", "holds no public key"),
+        ("ssh-ed25519", "holds no public key"),
+        ("password", "holds no public key"),
     ],
 )
-def test_what_is_no_public_key_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="PUBLIC_KEY holds no public key"):
+def test_a_text_that_is_no_public_key_is_refused_and_never_shown(text: str, fault: str) -> None:
+    with pytest.raises(ValueError, match="PUBLIC_KEY holds") as error:
         list(serve_ssh.keys_of_variables({"PUBLIC_KEY": text}))
+    assert fault in str(error.value)
+    assert "c2VjcmV0" not in str(error.value)
+    assert "password" not in str(error.value)
+
+
+def test_keys_of_variables_and_of_a_mounted_file_count_once(
+    account: object, tmp_path: Path
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/authorized_keys").write_bytes(f"{ED25519} a b\r\n{RSA}\r\n".encode())
+    given = {"PUBLIC_KEY": f"{RSA}\n{SECURITY_KEY}", "SSH_PUBLIC_KEY": RSA}
+    keys = list(serve_ssh.public_keys(given, account))
+    assert keys[:3] == [RSA, SECURITY_KEY, f"{ED25519} a b"]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_private_key_that_is_mounted_is_refused(account: object, tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/authorized_keys").write_text(PRIVATE)
+    with pytest.raises(ValueError, match="authorized_keys holds a private key"):
+        list(serve_ssh.public_keys({}, account))
 
 
 def test_keys_of_a_mounted_file_may_log_in(account: object, tmp_path: Path) -> None:
