@@ -67,7 +67,7 @@ def limit(name: str, old_folder: str, root: str = "/") -> int:
     """Return the lowest number in a cgroup's file, of version 2 or 1; 0 for none."""
     places = {f"{root}{CGROUPS}", f"{root}{CGROUPS}/{old_folder}"}
     for line in text_of(f"{root}proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers or old_folder in controllers.split(","):
             folder = f"/{old_folder}" if controllers else ""
             while path.strip("/"):
