@@ -40,6 +40,7 @@ VALUE_OPTIONS = (
     *("--directory", "--project", "--python", "-p", "--target", "-t", "--prefix"),
     *("-c", "--constraint", "--constraints", "-b", "--build-constraints", "-o", "--output-file"),
 )
+STDIN = "/dev/stdin"
 CONFLICT = "The conflict is caused by"
 CANNOT = "Cannot install"
 # Options with which uv does not read the image's constraints, and variables that do the same.
@@ -95,8 +96,9 @@ def watch_pip(arguments: Sequence[str]) -> None:
         if not messages:
             return
         refusals = [refusal for text in messages for refusal in of_message(text, constraints)]
-        # With `--quiet`, pip does not name the requirements.
+        # With `--quiet`, pip names only the requirements that it cannot install.
         refusals = refusals or list(of_arguments(arguments, constraints))
+        refusals = refusals or list(of_names(messages, constraints))
         command = ["pip", *arguments]
         for line in explanation(list(dict.fromkeys(refusals)), constraints, command):
             print(line, file=sys.stderr, flush=True)
@@ -137,6 +139,14 @@ def of_message(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
             yield Refusal(normal(name), ",".join(others))
 
 
+def of_names(messages: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
+    """Yield the refusals of pip's short message: `Cannot install a==1 and b==2 because ...`."""
+    for text in messages:
+        names = text.removeprefix(CANNOT).partition(" because ")[0]
+        for requirement in re.split(r", | and ", names):
+            yield from of_requirement(requirement.strip(), constraints)
+
+
 def of_uv(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
     """Yield the refusals of uv's own message: its command fails once more, from its cache alone."""
     more = ["--offline", *(["--dry-run"] if "install" in arguments else [])]
@@ -145,10 +155,18 @@ def of_uv(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[Ref
         *arguments,
         *(word for word in more if word not in arguments),
     ]
+    # Requirements from standard input, and from pipes, are in files that are open.
+    given = STDIN if Path(STDIN).is_file() else os.devnull
     try:
-        ended = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=SECONDS, check=False
-        )
+        with open(given, "rb") as stdin:
+            ended = subprocess.run(
+                command,
+                capture_output=True,
+                stdin=stdin,
+                close_fds=False,
+                timeout=SECONDS,
+                check=False,
+            )
     except (OSError, subprocess.TimeoutExpired):
         return
     yield from of_uv_message(ended.stderr.decode(errors="replace"), constraints)
@@ -176,13 +194,17 @@ def of_arguments(arguments: Sequence[str], constraints: dict[str, str]) -> Itera
             yield from of_file(Path(value or (waiting.pop(0) if waiting else "")), constraints)
         elif option in VALUE_OPTIONS and not value:
             del waiting[:1]
-        elif argument.startswith("-r"):
-            yield from of_file(Path(argument[2:]), constraints)
+        elif argument.startswith("-r") or argument == "-":
+            yield from of_file(Path(argument.removeprefix("-r")), constraints)
         elif not argument.startswith("-"):
             project = Path(argument, PROJECT)
             if project.is_file():
                 yield from of_project(project, constraints)
-            elif Path(argument).name == PROJECT or argument.endswith(".txt"):
+            elif (
+                Path(argument).name == PROJECT
+                or argument.endswith((".txt", ".in"))
+                or (argument.startswith("/dev/"))
+            ):
                 # `uv pip sync` and `uv pip compile` take files.
                 yield from of_file(Path(argument), constraints)
             else:
@@ -193,6 +215,9 @@ def of_file(path: Path, constraints: dict[str, str], depth: int = 0) -> Iterator
     """Yield the refusals of a requirements file, and of those that it names."""
     if path.name == PROJECT:
         yield from of_project(path, constraints)
+        return
+    path = Path(STDIN) if str(path) == "-" else path
+    if not path.is_file():  # a pipe has been read, or waits for the tool
         return
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -344,9 +369,10 @@ def framework_package() -> str:
 
 def insisting(command: Sequence[str]) -> str:
     """Return the command line with which the tool does not keep the image's versions."""
-    if command[0] == "uv":
-        return shlex.join(["uv", "--no-config", *command[1:]])
-    return f"PIP_CONSTRAINT=/dev/null {shlex.join(command)}"
+    is_uv = command[0] == "uv"
+    words = ["uv", "--no-config", *command[1:]] if is_uv else command
+    line = re.sub(r"/dev/fd/\d+", "<(...)", shlex.join(words))
+    return line if is_uv else f"PIP_CONSTRAINT=/dev/null {line}"
 
 
 if __name__ == "__main__":

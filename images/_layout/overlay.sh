@@ -94,8 +94,8 @@ if [ -f "$folder/bin/uv" ] && [ ! -L "$folder/bin/uv" ]; then
     link "$wrapper" "$folder/bin/uv"
 elif [ ! -e "$folder/bin/uv" ]; then
     rm -rf "$folder/lib/dlimg"
-    # As the entry point does for one that the host has brought.
-    for uv in /usr/local/bin/uv /usr/bin/uv; do
+    # As the entry point does for one that lies elsewhere.
+    for uv in /usr/local/bin/uv /usr/bin/uv "${HOME:-}/.local/bin/uv"; do
         [ ! -x "$uv" ] || link "$wrapper" "$folder/bin/uv"
     done
 fi

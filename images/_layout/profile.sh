@@ -12,3 +12,8 @@ export PATH="${DLIMG_PATH:-$DLIMG_OVERLAY/bin:/opt/env/bin:${CUDA_HOME:+$CUDA_HO
 . /usr/local/lib/dlimg/limit-threads
 limit_threads
 unset -f limit_threads count_cpus limit_by_quota
+
+# The settings in a home often put ~/.local/bin first, where uv's installer puts uv.
+case $- in
+    *i*) if [ -x "${HOME:-}/.local/bin/uv" ]; then uv() { /usr/local/lib/dlimg/uv "$@"; }; fi ;;
+esac

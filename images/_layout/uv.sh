@@ -6,9 +6,11 @@ real=${0%/*}/../lib/dlimg/uv
 if [ ! -x "$real" ]; then
     real=
     IFS=:
-    for folder in $PATH; do
-        if [ -x "$folder/uv" ] && [ ! "$folder/uv" -ef "$this" ]; then
-            real=$folder/uv
+    for folder in $PATH "${HOME:-}/.local/bin"; do
+        uv=$folder/uv
+        [ ! "$uv" -ef "$this" ] || uv=$folder/../lib/dlimg/uv
+        if [ -x "$uv" ]; then
+            real=$uv
             break
         fi
     done
@@ -48,6 +50,14 @@ read_command() {
     done
 }
 
+# keep FILE NUMBER: makes a file of what can be read only once, and opens it under this number.
+keep() {
+    copy=$(mktemp 2>/dev/null) || return
+    cat "$1" >"$copy" || exit
+    eval "exec $2<\"\$copy\""
+    rm -f "$copy"
+}
+
 # The system's Python is Debian's, which takes no packages; it is not the image's.
 unset UV_SYSTEM_PYTHON
 read_command "$@"
@@ -56,6 +66,28 @@ case $command in
         number=$#
         for word; do
             [ "$word" = --system ] || set -- "$@" "$word"
+        done
+        shift "$number"
+        ;;
+esac
+# The explanation reads requirements again, also those from standard input or a pipe.
+case $command in
+    'pip install' | 'pip compile' | 'pip sync')
+        number=$#
+        free=9
+        for word; do
+            file=${word#-[a-z]}
+            file=${file#--*=}
+            case $file in
+                - | /dev/stdin | /dev/fd/0 | /proc/self/fd/0) [ -f /dev/stdin ] || keep - 0 ;;
+                *)
+                    if [ -p "$file" ] && [ "$free" -gt 2 ] && keep "$file" "$free"; then
+                        word=${word%"$file"}/dev/fd/$free
+                        free=$((free - 1))
+                    fi
+                    ;;
+            esac
+            set -- "$@" "$word"
         done
         shift "$number"
         ;;

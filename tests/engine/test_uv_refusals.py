@@ -36,11 +36,20 @@ REFUSED_COMMANDS = (
     "uv --directory /tmp/project pip install -r pinned.txt",
     "uv pip sync pinned.txt",
     "uv pip compile pinned.txt",
+    "echo six==1.16.0 | uv pip install -r -",
+    "echo six==1.16.0 | uv pip install --requirements=/dev/stdin",
+    "uv pip install -r - <pinned.txt",
+    "uv pip install -r <(echo other) -r <(echo six==1.16.0)",
+    "echo six==1.16.0 | uv pip sync -",
+    "echo six==1.16.0 | uv pip compile --quiet -",
 )
 TAKEN_COMMANDS = (
     "uv pip install --system other",
     "env UV_SYSTEM_PYTHON=1 uv pip install other",
     "uv pip sync other.txt",
+    "echo other | uv pip install -r -",
+    "uv pip install -r <(echo other) -r <(echo six)",
+    "echo other | uv pip sync /dev/stdin",
 )
 
 
@@ -79,6 +88,23 @@ def test_a_package_of_the_image_stays_when_uv_uninstalls_it(layout_image: Layout
     done = layout_image.run("bash", "-c", script, options=UV, stdin=WHEELS)
     assert done.returncode == 0, done.stderr
     assert "Version: 1.17.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("start", "options"),
+    [(("bash", "-c"), ()), (("-lic",), ("--entrypoint", "bash"))],
+    ids=["entry point", "login shell"],
+)
+def test_a_uv_of_its_own_installer_is_explained_too(
+    layout_image: LayoutImage, start: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    installed = ("--volume", f"{find_uv_bin()}:/home/user/.local/bin/uv:ro")
+    script = f"{START}uv pip install six==1.16.0; echo ended with $?; uv pip install -q other"
+    done = layout_image.run(
+        *start, f"{script} && other-main", options=(*installed, *options), stdin=WHEELS
+    )
+    assert REFUSED in done.stderr
+    assert done.stdout.splitlines() == ["ended with 1", "other 1.0"]
 
 
 def test_another_failure_is_no_refusal(layout_image: LayoutImage) -> None:

@@ -47,6 +47,18 @@ The conflict is caused by:
     assert list(explain.of_message(message, CONSTRAINTS)) == [("torch", "==2.9.0", "")]
 
 
+def test_pip_s_short_message_names_the_requirements() -> None:
+    """As pip 26 writes it with `--quiet`."""
+    text = (
+        "Cannot install other, torch==2.9.0 and torchvision<0.21 because these package versions "
+        "have conflicting dependencies."
+    )
+    assert list(explain.of_names([text], CONSTRAINTS)) == [
+        ("torch", "==2.9.0", ""),
+        ("torchvision", "<0.21", ""),
+    ]
+
+
 @pytest.mark.parametrize(
     ("message", "refused"),
     [
@@ -119,6 +131,10 @@ def test_a_project_of_uv_is_told_that_it_gets_packages_of_its_own(
         ("install -r requirements.txt", ["torch==2.8.0", "torchvision==0.20"]),
         ("install --requirement=requirements.txt", ["torch==2.8.0", "torchvision==0.20"]),
         ("install -e .", ["torch==2.1.*"]),
+        ("install -r -", ["torch==2.8.0", "torchvision==0.20"]),
+        ("install --requirements=- numpy", ["torch==2.8.0", "torchvision==0.20"]),
+        ("pip compile -", ["torch==2.8.0", "torchvision==0.20"]),
+        ("pip sync pipe.txt", []),
         ("install --python 3.13 --no-such-option", []),
     ],
 )
@@ -133,7 +149,9 @@ def test_uv_is_answered_from_its_command_line(
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "theirs"\ndependencies = ["torch==2.1.*", "numpy"]\n'
     )
+    os.mkfifo(tmp_path / "pipe.txt")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explain, "STDIN", "requirements.txt")
     answer = explain.of_arguments(shlex.split(arguments), CONSTRAINTS)
     shown = [f"{refusal.name}{refusal.specifier}" for refusal in dict.fromkeys(answer)]
     assert sorted(shown) == refused
