@@ -24,7 +24,7 @@ link_mounts() {
 
 # A user without a home, or with one on a read-only disk, gets the image's or one under /tmp.
 image_home={{ cell.user.home }}
-if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
+if [ "${HOME:-/}" = / ] || [ ! -w "$HOME/." ] || [ "$HOME" = "${HOME#/}" ]; then
     export HOME="$image_home"
     if [ ! -w "$HOME" ]; then
         HOME=/tmp/home-$user_id
@@ -34,6 +34,11 @@ if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
 fi
 
 limit_threads
+
+for name in DLIMG_QUIET DLIMG_STRICT; do
+    eval "value=\${$name:-}"
+    case $value in [yY] | [yY][eE][sS] | [tT][rR][uU][eE] | [oO][nN]) export "$name=1" ;; esac
+done
 
 # Names on stderr what will not work here. Only with DLIMG_STRICT=1 that ends the start. It is a
 # module, because Python keeps the byte code of modules alone. `dlimg-info` names the same itself.
@@ -58,8 +63,15 @@ case $PATH in
     *) PATH=$DLIMG_OVERLAY/bin:$PATH ;;
 esac
 
-# What uv refuses is explained also where a host has brought uv: this link comes first.
-for uv in /usr/local/bin/uv /usr/bin/uv; do
+# What uv refuses is explained also where a host, or uv's installer, has brought uv: this link comes
+# first, also in shells whose settings add that folder where it is missing.
+if [ -d "$HOME/.local/bin" ]; then
+    case ":$PATH:" in
+        *":$HOME/.local/bin:"*) ;;
+        *) PATH=$PATH:$HOME/.local/bin ;;
+    esac
+fi
+for uv in /usr/local/bin/uv /usr/bin/uv "$HOME/.local/bin/uv"; do
     if [ -x "$uv" ] && [ ! -e "$DLIMG_OVERLAY/bin/uv" ]; then
         ln -s /usr/local/lib/dlimg/uv "$DLIMG_OVERLAY/bin/uv" 2>/dev/null
     fi

@@ -17,7 +17,7 @@ fail() {
 }
 
 # As the entry point does.
-if [ "${HOME:-/}" = / ] || [ ! -w "$HOME" ]; then
+if [ "${HOME:-/}" = / ] || [ ! -w "$HOME/." ] || [ "$HOME" = "${HOME#/}" ]; then
     export HOME={{ cell.user.home }}
     if [ ! -w "$HOME" ]; then
         HOME=/tmp/home-$(id -u)

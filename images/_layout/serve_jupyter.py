@@ -39,7 +39,11 @@ def plan(options: Sequence[str], environment: Mapping[str, str]) -> Plan:
     idle = seconds(environment.get("DLIMG_IDLE", ""))
     variables = {}
     messages = [idle_message(idle, environment)]
-    token, password = environment.get("JUPYTER_TOKEN", ""), environment.get("JUPYTER_PASSWORD", "")
+    # Jupyter ignores blanks at the ends of what is typed, and files often end with a newline.
+    token = environment.get("JUPYTER_TOKEN", "").strip()
+    password = environment.get("JUPYTER_PASSWORD", "").strip()
+    if token != environment.get("JUPYTER_TOKEN", ""):
+        variables["JUPYTER_TOKEN"] = token
     settings = merged(
         {"ServerApp": {"port_retries": 0}},
         port_settings(environment),
@@ -113,6 +117,8 @@ def address_settings(environment: Mapping[str, str]) -> Settings:
         origin = f"{parts.scheme}://{parts.netloc}"
         server |= {"allow_origin": origin, "trust_xheaders": True, "custom_display_url": public}
         path = path or parts.path
+    if re.search(r"[\s?#]", path):
+        raise ValueError(f"{path} is no path for Jupyter's address: it has a blank, `?` or `#`")
     if path.strip("/"):
         server["base_url"] = f"/{path.strip('/')}/"
     return {"ServerApp": server}
@@ -187,7 +193,12 @@ def colab_message(
 
 def written(settings: Settings) -> Path:
     """Write the settings to a folder of their own, for this user alone, and return it."""
-    folder = Path(tempfile.mkdtemp(prefix=f"dlimg-jupyter-{os.geteuid()}-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"dlimg-jupyter-{os.geteuid()}-"))
+    except FileNotFoundError:
+        raise ValueError(
+            "Jupyter needs a folder for temporary files: start the container with `--tmpfs /tmp`"
+        ) from None
     text = json.dumps(settings, indent=2, sort_keys=True)
     (folder / "jupyter_server_config.json").write_text(f"{text}\n")
     return folder

@@ -69,7 +69,7 @@ def search_image(_: object) -> None:
 def set_home(environment: MutableMapping[str, str]) -> None:
     """Set HOME and USER for a user without a passwd entry or a writable home."""
     home = environment.get("HOME") or os.path.expanduser("~")
-    if home not in ("/", "~") and os.access(home, os.W_OK):
+    if home.rstrip("/").startswith("/") and os.access(f"{home}/.", os.W_OK):
         return
     user = os.geteuid()
     own = IMAGE_HOME
@@ -272,7 +272,7 @@ def quotas(root: str = "/") -> Iterator[int]:
     top = f"{root}{CGROUPS}"
     places = {top: "", f"{top}/cpu": ""}
     for line in lines_of(f"{root}proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if not controllers:
             places[top] = path
         elif "cpu" in controllers.split(","):

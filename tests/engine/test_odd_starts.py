@@ -60,3 +60,47 @@ python -c 'import six'
 """
     lines = layout_image.says(script).splitlines()
     assert lines == ["import site; site.addsitedir('/opt/env/lib/python3.13/site-packages')"]
+
+
+@pytest.mark.parametrize("home", ["", "relative", "/dev/null", "/nonexistent"])
+def test_a_home_that_is_no_folder_is_the_image_s(layout_image: LayoutImage, home: str) -> None:
+    show = "import os, six; print(os.environ['HOME'])"
+    for entry in ((), ("--entrypoint", "env")):
+        done = layout_image.run(
+            *("python", "-c", show), options=("--env", f"HOME={home}", "--workdir", "/a/b", *entry)
+        )
+        assert done.stdout == "/home/user\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--user", "0"),
+        ("--user", "1234:5678"),
+        ("--user", "nobody"),
+        ("--memory", "32m", "--pids-limit", "50"),
+        ("--ulimit", "nofile=16"),
+        ("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+        ("--env", "LC_ALL=C", "--env", "TZ=Nowhere/Odd"),
+        ("--read-only", "--tmpfs", "/tmp"),
+        ("--init", "--pid", "host"),
+    ],
+    ids=" ".join,
+)
+def test_a_start_with_odd_options_has_the_packages(
+    layout_image: LayoutImage, options: tuple[str, ...]
+) -> None:
+    done = layout_image.run("python", "-c", "import six; print('你好')", options=options)
+    assert (done.returncode, done.stdout) == (0, "你好\n"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("value", ["1", "true", "Yes", "on"])
+def test_a_strict_start_is_asked_for_in_several_words(
+    layout_image: LayoutImage, value: str
+) -> None:
+    few = ("--pids-limit", "50")
+    strict = layout_image.run("true", options=(*few, "--env", f"DLIMG_STRICT={value}"))
+    assert strict.returncode == 78, strict.stderr
+    quiet = layout_image.run("true", options=(*few, "--env", f"DLIMG_QUIET={value}"))
+    assert (quiet.returncode, quiet.stderr) == (0, "")

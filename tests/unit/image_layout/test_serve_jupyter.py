@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ serve_jupyter = load_script("serve_jupyter")
 
 
 @pytest.fixture
-def variables(tmp_path: Path) -> dict[str, str]:
+def variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Variables of a container that has JupyterLab."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / "jupyter-lab").touch(mode=0o755)
     return {"PATH": str(tmp_path)}
 
@@ -125,6 +127,30 @@ def test_an_idle_time_is_a_number_with_a_unit(
 
 
 @pytest.mark.parametrize(
+    ("given", "token"),
+    [
+        ({"JUPYTER_TOKEN": "a b\n"}, "a b"),
+        ({"JUPYTER_TOKEN": "  "}, ""),
+        ({"JUPYTER_TOKEN": " ", "JUPYTER_PASSWORD": "p$w\"x' 你好\n"}, "p$w\"x' 你好"),
+        ({"JUPYTER_TOKEN": "plain"}, None),
+    ],
+)
+def test_blanks_at_the_ends_of_a_secret_are_left_out(
+    given: dict[str, str], token: str | None, variables: dict[str, str]
+) -> None:
+    plan = serve_jupyter.plan((), {**variables, **given})
+    assert plan.variables.get("JUPYTER_TOKEN") == token
+
+
+def test_without_a_temporary_folder_the_remedy_is_named(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    with pytest.raises(ValueError, match="`--tmpfs /tmp`"):
+        serve_jupyter.plan((), variables)
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"DLIMG_IDLE": "tomorrow"}, "DLIMG_IDLE=tomorrow is no time"),
@@ -134,6 +160,8 @@ def test_an_idle_time_is_a_number_with_a_unit(
         ({"PORT": "٨٨٨٨"}, "PORT=٨٨٨٨ is no port"),
         ({"PORT": "9000", "JUPYTER_PORT": "lab"}, "JUPYTER_PORT=lab is no port"),
         ({"JUPYTER_PUBLIC_URL": "gpu.example.org"}, "is no address"),
+        ({"NB_PREFIX": "/a?b"}, "/a?b is no path for Jupyter's address"),
+        ({"JUPYTER_BASE_URL": "/a b"}, "/a b is no path for Jupyter's address"),
         ({"PATH": "/nowhere"}, "take the same tag with `-workspace` at its end"),
     ],
 )

@@ -232,3 +232,22 @@ def test_each_step_is_done_once_in_a_process(monkeypatch: pytest.MonkeyPatch) ->
     start.main()
     start.main()
     assert done == ["first", "second"]
+
+
+@pytest.mark.parametrize("home", ["", "/", "/dev/null", "relative", "/nowhere"])
+def test_a_home_that_is_no_folder_to_write_to_is_replaced(
+    home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "relative").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start, "IMAGE_HOME", str(tmp_path))
+    monkeypatch.setattr(start.os.path, "expanduser", str)
+    environment = {"HOME": home}
+    start.set_home(environment)
+    assert environment["HOME"] == str(tmp_path)
+
+
+def test_a_home_to_write_to_stays(tmp_path: Path) -> None:
+    environment = {"HOME": f"{tmp_path}/"}
+    start.set_home(environment)
+    assert environment == {"HOME": f"{tmp_path}/"}
