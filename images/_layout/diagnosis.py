@@ -38,6 +38,13 @@ WRITE_CDI = (
     "write the CDI file anew on the host, `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
 )
 WHOLE_DRIVER = f"{WRITE_CDI}; NVIDIA_DRIVER_CAPABILITIES has to hold `compute,utility`"
+# Apptainer has this folder in every container, and gives GPUs and their driver by one option.
+APPTAINER = ".singularity.d"
+NV = (
+    "start it with `--nv` on a machine with NVIDIA's driver, or with `--env DLIMG_QUIET=1` if no "
+    "GPU is needed"
+)
+WITHOUT_NV = ("gpu-not-given", "no-gpu", "driver-incomplete")
 # Where the loader and hosts look for the driver.
 FOLDERS = (
     f"usr/lib/{os.uname().machine}-linux-gnu",
@@ -83,9 +90,13 @@ def gpu_findings(
     if not wants_gpu(image, environment):
         return
     if answer is None:
-        yield from no_device(image, root)
+        found = no_device(image, root)
     else:
-        yield from driver_findings(image, answer, environment, root)
+        found = driver_findings(image, answer, environment, root)
+    for finding in found:
+        if finding.name in WITHOUT_NV and os.path.exists(f"{root}{APPTAINER}"):
+            finding.remedy = NV
+        yield finding
 
 
 def wants_gpu(image: Mapping[str, object], environment: Mapping[str, str]) -> bool:

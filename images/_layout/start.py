@@ -85,6 +85,20 @@ def set_home(environment: MutableMapping[str, str]) -> None:
         environment.setdefault(name, str(user))
 
 
+def set_name(environment: MutableMapping[str, str], root: str = "/") -> None:
+    """Set Apptainer's user as LOGNAME: caches in the machine's /tmp are named by it, not by USER.
+
+    USER is the image's there, for all users of the machine.
+    """
+    if "LOGNAME" not in environment and os.path.exists(f"{root}.singularity.d"):
+        import pwd
+
+        try:
+            environment["LOGNAME"] = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            environment["LOGNAME"] = str(os.geteuid())
+
+
 def load_host_driver(environment: MutableMapping[str, str], root: str = "/") -> None:
     """Load a driver in a folder of hosts that LD_LIBRARY_PATH does not name at this start.
 
@@ -356,6 +370,7 @@ STEPS: list[Callable[[MutableMapping[str, str]], None]] = [
     choose_environment,
     search_image,
     set_home,
+    set_name,
     load_host_driver,
     set_variables,
     limit_threads,

@@ -82,6 +82,7 @@ OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  575.51.03  Rele
 CARD = {"sys/bus/pci/devices/0:3/vendor": "0x10de\n", "sys/bus/pci/devices/0:3/class": "0x030200\n"}
 SOUND = {**CARD, "sys/bus/pci/devices/0:3/class": "0x040300\n"}
 VERSION = "proc/driver/nvidia/version"
+APPTAINER = {".singularity.d/runscript": ""}
 
 # Files, libraries, variables; the finding's name, and words of its message and remedy.
 GpuCase = tuple[dict[str, str], str, dict[str, str], str, list[str]]
@@ -90,6 +91,11 @@ GPUS: list[Any] = [
         ({}, "none", {}, "no-gpu", ["neither an NVIDIA GPU nor", "--gpus all"]), id="none"
     ),
     pytest.param((SOUND, "none", {}, "no-gpu", ["neither"]), id="a sound card"),
+    pytest.param((APPTAINER, "none", {}, "no-gpu", ["neither", "`--nv`"]), id="Apptainer"),
+    pytest.param(
+        ({**APPTAINER, **GPU}, "none", {}, "driver-incomplete", ["is not", "`--nv`"]),
+        id="Apptainer without --nv",
+    ),
     pytest.param((CARD, "none", {}, "no-driver", ["no driver of it", "580.65.06"]), id="no driver"),
     pytest.param(
         ({VERSION: KERNEL}, "none", {}, "gpu-not-given", ["driver 580.65.06", "--gpus all"]),

@@ -1,7 +1,9 @@
 """What every Python of an image does at its start, on made-up machines."""
 
 import importlib.util
+import os
 import platform
+import pwd
 import site
 import sys
 from collections.abc import Callable
@@ -146,6 +148,23 @@ def test_a_driver_leaves_the_framework_alone(plant: Plant) -> None:
     variables = {"DLIMG_WITHOUT_GPU": "JAX_PLATFORMS=cpu"}
     start.set_without_gpu(variables, plant(**DEVICE, **{f"{MULTIARCH}/{DRIVER}": PYTHON}))
     assert "JAX_PLATFORMS" not in variables
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "name"),
+    [
+        ({".singularity.d/runscript": b""}, {}, pwd.getpwuid(os.geteuid()).pw_name),
+        ({".singularity.d/runscript": b""}, {"LOGNAME": "me"}, "me"),
+        ({}, {}, None),
+    ],
+    ids=["without", "given", "in Docker"],
+)
+def test_a_user_of_apptainer_has_a_name(
+    plant: Plant, files: dict[str, bytes], given: dict[str, str], name: str | None
+) -> None:
+    environment = {"USER": "user", **given}
+    start.set_name(environment, plant(**files))
+    assert environment.get("LOGNAME") == name
 
 
 def test_variables_that_are_lost_come_back(tmp_path: Path) -> None:
