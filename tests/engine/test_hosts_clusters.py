@@ -1,11 +1,10 @@
-"""Clusters: Kubernetes, Google's driver folder, Apptainer on a machine of many users.
+"""Clusters: Kubernetes, Google's driver folder.
 
 Each row starts a container as the host does (docs/hosts.md names the sources) and lists what does
 not work there; each has images in which it has to find something.
 """
 # ruff: noqa: S108  # the folders are in containers
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,69 +83,6 @@ def test_kubernetes_notices(
 ) -> None:
     with spoilt(engine, jax_image.digest, instruction) as image:
         assert any(text.startswith(fault) for text in faults_on_kubernetes(engine, image))
-
-
-SOMEBODY = 12345
-HOME, PROJECT = "/home/somebody", "/scratch/project"
-
-
-def foreign_folders(folder: Path) -> tuple[str, ...]:
-    """Make home, project and passwd of a machine's user; return the options that mount them."""
-    library = folder / "home/.local/lib/python3.13/site-packages"
-    library.mkdir(parents=True)
-    # What its own Python uses must not get into the image's.
-    (library / "jax.py").write_text("raise ImportError('of the machine')\n")
-    (folder / "project").mkdir()
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, SOMEBODY, SOMEBODY)
-    (folder / "passwd").write_text(
-        f"root:x:0:0:root:/root:/bin/bash\nsomebody:x:{SOMEBODY}:{SOMEBODY}::{HOME}:/bin/bash\n"
-    )
-    mounts = {"home": HOME, "project": PROJECT, "passwd": "/etc/passwd"}
-    return tuple(f"--volume={folder / name}:{place}" for name, place in mounts.items())
-
-
-def faults_on_apptainer(engine: Engine, image: str, folder: Path) -> list[str]:
-    """Start it as `apptainer exec` does, without the entry point, and list what does not work."""
-    options = (
-        *("--read-only", "--tmpfs", "/tmp:exec,mode=1777", "--network", "none"),
-        *("--user", f"{SOMEBODY}:{SOMEBODY}", "--env", f"HOME={HOME}", "--workdir", PROJECT),
-        *("--entrypoint", "/bin/sh", *foreign_folders(folder)),
-    )
-    with started(engine, image, *WAIT, options=options) as container:
-        faults = session_faults(container.sh)
-        found = container.sh("touch ~/written written && id -un && pwd").stdout.split()
-        if found != ["somebody", PROJECT]:
-            faults.append(f"the user's own folders are not there: {found}")
-        overlay = container.sh(
-            "export DLIMG_OVERLAY=~/packages; pip list >/dev/null; "
-            "python -c 'import sys; print(sys.prefix)'"
-        )
-        if overlay.stdout.strip() != f"{HOME}/packages":
-            faults.append(f"packages cannot be kept in the home: {overlay.stderr}")
-    return faults
-
-
-def test_apptainer(engine: Engine, jax_image: BuiltImage, tmp_path: Path) -> None:
-    assert faults_on_apptainer(engine, jax_image.digest, tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("instruction", "fault"),
-    [
-        (
-            f"ENV PYTHONPATH={HOME}/.local/lib/python3.13/site-packages",
-            "the framework is not imported: ImportError: of the machine",
-        ),
-        ("RUN chmod 700 /usr/local/bin/dlimg-overlay", "packages cannot be kept in the home"),
-    ],
-)
-def test_apptainer_notices(
-    engine: Engine, jax_image: BuiltImage, tmp_path: Path, instruction: str, fault: str
-) -> None:
-    with spoilt(engine, jax_image.digest, instruction) as image:
-        faults = faults_on_apptainer(engine, image, tmp_path)
-    assert any(text.startswith(fault) for text in faults), faults
 
 
 @pytest.fixture(scope="module")
