@@ -106,7 +106,7 @@ def sabotage(session: nox.Session) -> None:
 
 @nox.session
 def hosts(session: nox.Session) -> None:
-    """Start images as hosts do, with the real command of Dev Containers; needs Node.js."""
+    """Start images as hosts do, with the real Dev Containers and Apptainer; needs Node.js."""
     prepare(session, "tests")
     npm = ("npm", "ci", "--prefix", str(DEVCONTAINERS), "--ignore-scripts", "--silent")
     session.run(*npm, external=True)
