@@ -220,7 +220,7 @@ def store_on(name: str, source: str, folder: RemoteFolder, engine: Engine) -> St
         _check(host.run(argv, timeout=_SECONDS), "the engine does not take the data")
 
     files = folder.list()
-    amount = (sum(state.size for state in files.values()), len(files))
+    amount = (len(files), sum(state.size for state in files.values()))
     stored = store_by(put, name, source, amount, engine)
     host.run(["rm", "-rf", "--", folder.path.removesuffix("/files")])
     return stored

@@ -1,6 +1,6 @@
 """An engine in memory for the tests of runs: images, containers and their states."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +40,7 @@ class FakeApi:
     removed: list[str] = field(default_factory=list)
     signals: list[str] = field(default_factory=list)
     stored: list[Mapping[str, Any]] = field(default_factory=list)
+    archives: list[bytes] = field(default_factory=list)
     start_error: str = ""
     pull_error: str = ""
 
@@ -100,6 +101,15 @@ class FakeApi:
 
     def volumes(self, **_filters: Any) -> Mapping[str, Any]:
         return {"Volumes": self.stored}
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        self.stored.append({"Name": name, "Labels": labels})
+
+    def import_image_from_data(self, _data: bytes, *, repository: str, tag: str) -> None:
+        self.images[f"{repository}:{tag}"] = "sha256:22"
+
+    def put_archive(self, _container: str, _path: str, data: Iterable[bytes]) -> None:
+        self.archives.append(b"".join(data))
 
     def diff(self, _container: str) -> list[dict[str, Any]]:
         return self.changes

@@ -1,8 +1,11 @@
 """Data that another machine fetches: the machine is a home here, which a stand-in of ssh enters."""
 
+import io
 import shutil
 import subprocess
 import sys
+import zipfile
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +124,31 @@ def test_a_repository_of_hugging_face_and_its_token_are_not_in_an_argument(
         path for path in folder.rglob("*") if path.is_file() and b"to" in path.read_bytes()[:99]
     ]
     assert not left
+
+
+class Kaggle(PrivateServer):
+    """Answers with an archive."""
+
+    logins: list[str] = []  # noqa: RUF012 - of all requests of a test
+
+    def do_GET(self) -> None:  # noqa: N802 - the server's name
+        self.logins.append(self.headers.get("Authorization", ""))
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as packed:
+            packed.writestr("train/a.csv", "1")
+        self.send(archive.getvalue())
+
+
+def test_an_archive_of_kaggle_is_unpacked_on_the_machine(
+    host: SshHost, machine: Path, context: Context, tmp_path: Path
+) -> None:
+    with served(Kaggle) as address:
+        login = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": "k3y", "KAGGLE_API_ENDPOINT": address}
+        variables = Context.of({**login, "HOME": str(tmp_path)}, context.log)
+        folder = fetched("kaggle:a/b", host, variables)
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["a.csv"]
+    assert b64decode(Kaggle.logins[0].removeprefix("Basic ")) == b"ada:k3y"
+    assert "k3y" not in (machine / "arguments").read_text()
 
 
 def test_refused_missing_and_damaged_files_have_the_errors_of_a_fetch_here(
