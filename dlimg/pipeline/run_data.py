@@ -1,4 +1,4 @@
-"""Data of runs that is kept: from this machine, or fetched by the machine that has the engine."""
+"""Stored data of runs: from this machine, or fetched by the machine of the engine."""
 
 import hashlib
 import shlex
@@ -18,12 +18,12 @@ from dlimg.units import bytes_text, counted
 
 
 def on_option(engine: Engine) -> str:
-    """Return the option that names the engine's machine, as it is written in a command."""
+    """Return the option for the engine's machine, as it is written in a command."""
     return f" --on {shlex.quote(engine.ssh.destination)}" if engine.ssh else ""
 
 
 def add_data(name: str, text: str, engine: Engine, context: Context) -> None:
-    """Keep what a source has under a name. Raises BadInput, Negative or NetworkFailure."""
+    """Store the data of a source under a name. Raises BadInput, Negative or NetworkFailure."""
     with _only_one(name, context):
         if find_data(name, engine):
             hint = f"`dlimg data rm{on_option(engine)} {name}` first, or take another name"
@@ -32,7 +32,7 @@ def add_data(name: str, text: str, engine: Engine, context: Context) -> None:
 
 
 def data_of_source(name: str, text: str, engine: Engine, context: Context) -> StoredData:
-    """Return stored data of this source, which is fetched the first time. Raises BadInput."""
+    """Return the stored data of a source, fetched the first time. Raises BadInput."""
     with _only_one(name, context):
         stored = find_data(name, engine)
         if stored is None:
@@ -80,7 +80,7 @@ def _fetched_here(
 def _fetched_there(
     source: DataSource, name: str, text: str, engine: Engine, context: Context
 ) -> StoredData | None:
-    """Return the data as another machine fetched it; None, and why, where it is to be sent."""
+    """Return data that another machine has fetched; log why it could not, and return None."""
     host = engine.ssh
     if host is None:
         return None

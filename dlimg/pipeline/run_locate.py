@@ -81,13 +81,14 @@ def _no_image(choice: ImageChoice, engine: Engine) -> Negative:
     if not choice.cell:
         hint = "check the name; `dlimg pick` lists tags, and a private one may need `docker login`"
         return Negative(f"there is no image {choice.names[0]}", where="--env", hint=hint)
-    # What is built here is in the engine here.
+    # An image that is built here is in the local engine only.
     command = f"publish {choice.cell} --to REGISTRY" if engine.ssh else f"build {choice.cell}"
-    does = "brings it to a registry" if engine.ssh else "builds it"
-    hint = f"`dlimg {command}` {does}; {REGISTRY} or {FILE} names a registry with it"
+    effect = "brings it to a registry" if engine.ssh else "builds it"
+    hint = f"`dlimg {command}` {effect}; {REGISTRY} or {FILE} names a registry with it"
     registry = choice.names[0].rpartition("/")[0] if parse_reference(choice.names[0]).host else ""
-    places = f"neither {registry} nor {name_of(engine)} has an" if registry else ""
-    return Negative(f"{places or f'{name_of(engine)} has no'} image of {choice.cell}", hint=hint)
+    engine_name = name_of(engine)
+    reason = f"neither {registry} nor {engine_name} has an" if registry else f"{engine_name} has no"
+    return Negative(f"{reason} image of {choice.cell}", hint=hint)
 
 
 def _in_engine(name: str, engine: Engine) -> LocatedImage | None:

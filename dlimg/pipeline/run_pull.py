@@ -145,9 +145,9 @@ def _rate_there(host: SshHost, repository: Repository, layer: Descriptor) -> flo
         'write-out = "%{speed_download}"',
     ]
     arguments = ["curl", "--disable", "--config", "-"]
-    outcome = host.run(arguments, stdin="\n".join(lines), timeout=_ANSWER_SECONDS)
+    completed = host.run(arguments, stdin="\n".join(lines), timeout=_ANSWER_SECONDS)
     try:
-        return float(outcome.stdout)
+        return float(completed.stdout)
     except ValueError:
         return 0.0
 

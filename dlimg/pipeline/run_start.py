@@ -50,8 +50,8 @@ from dlimg.run.names import (
     name_from,
     output_of,
     parse_run,
+    refuse_ambiguous_ports,
     refuse_repeats,
-    refuse_taken_twice,
 )
 from dlimg.run.record import drop_record, find_record, take_number, write_record
 from dlimg.run.secrets import secret_values, visible_secrets
@@ -231,7 +231,7 @@ def check_request(request: RunRequest) -> None:
     for data in request.data:
         _refuse_root(Path(data.source), f"data {data.name}", "name a folder in it")
     refuse_repeats(request.data)
-    refuse_taken_twice(request.ports)
+    refuse_ambiguous_ports(request.ports)
     _refuse_script(request.folder, default_command(request))
     if request.gpu == "cpu" and (request.device or request.queue):
         option = "--device" if request.device else "--queue"

@@ -36,7 +36,7 @@ def grouped_rows(
             name, _, moving, is_locked = cell_row(cell, resolution, locked)
             uv = f" (uv {cell.managed_python})" if cell.managed_python else ""
             rest = name.removeprefix(f"{family}-{version}-")
-            # `here only` would not fit into 80 columns.
+            # `here only` would make the table wider than 100 columns.
             yield (f"  {rest}{uv}", moving, is_locked.removesuffix(" only"))
 
 

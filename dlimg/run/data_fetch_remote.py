@@ -1,6 +1,6 @@
-"""Downloads of data by another machine's own curl and git, whose line is often the faster one.
+"""Downloads of data by another machine's own curl and git, as its network is often faster.
 
-Logins are taken from this machine and go there over standard input, never in an argument.
+Logins are those of this machine, and are sent over standard input, never in an argument.
 """
 
 import contextlib
@@ -102,15 +102,15 @@ cd -- "$1" && target=$2 && shift 2 && chmod -R a+rX . && tar -cf - . | "$@" cp -
 
 
 def missing_program(source: DataSource, host: SshHost) -> str:
-    """Return a program that a machine lacks for this source; empty if it can be fetched there."""
+    """Return a program that a machine lacks to fetch this source; empty if it lacks none."""
     completed = host.script(_MISSING, *_NEEDED.get(source.kind, "").split())
     return completed.stdout.partition("\n")[0]
 
 
 def fetch_on(source: DataSource, name: str, host: SshHost, context: Context) -> RemoteFolder:
-    """Fetch the data into a folder of a machine, where it goes on after an earlier attempt.
+    """Fetch the data into a folder of a machine; continue an earlier attempt.
 
-    Raises BadInput, Negative or NetworkFailure, as fetching here does.
+    Raises BadInput, Negative or NetworkFailure, as `fetch` does.
     """
     key = hashlib.sha256(f"{name}\0{source}".encode()).hexdigest()[:12]
     folder = RemoteFolder(host=host, path=f"{_FOLDER}/{key}/files")
@@ -151,7 +151,7 @@ def curl_options(url: str, session: requests.Session) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Download:
-    """One file for a folder of a machine."""
+    """The download of one file into a folder of a machine."""
 
     folder: RemoteFolder
     file: RemoteFile
@@ -162,15 +162,15 @@ class _Download:
         name, url = self.folder.host.destination, self.file.url
         before, last = self.progress.done, ""
         for line in self._events(curl_options(url, session)):
-            word, _, rest = line.partition(" ")
-            if word in {"size", "came"}:
-                self.progress.add(before + int(rest.split()[0]) - self.progress.done)
+            event, _, values = line.partition(" ")
+            if event in {"size", "came"}:
+                self.progress.add(before + int(values.split()[0]) - self.progress.done)
             last = line
         match last.partition(" ")[::2]:
             case "there", _:
                 self.progress.add(max(self.file.size, 0))
-            case "came", rest:
-                size, _, digest = rest.partition(" ")
+            case "came", values:
+                size, _, digest = values.partition(" ")
                 check_announced(self.file, int(size), digest)
             case "refused", status:
                 raise refused(url, status)

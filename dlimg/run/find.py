@@ -93,7 +93,7 @@ def this_origin() -> str:
 
 
 def refuse_of_others(record: RunRecord, command: str) -> None:
-    """Raise Negative for a run that another user began, who may still need it."""
+    """Raise Negative for a run that another user has started, and may still need."""
     user, is_known, _ = record.origin.partition("@")
     if not is_known or user == this_origin().partition("@")[0]:
         return

@@ -124,11 +124,11 @@ def parse_port(text: str) -> PortMapping:
     return PortMapping(container=numbers[1], host=numbers[0], address=address)
 
 
-def refuse_taken_twice(ports: Iterable[PortMapping]) -> None:
-    """Raise BadInput for one port of this machine that would lead to two of the container."""
-    taken: dict[int, int] = {}
+def refuse_ambiguous_ports(ports: Iterable[PortMapping]) -> None:
+    """Raise BadInput if a port of this machine would lead to two ports of the container."""
+    containers: dict[int, int] = {}
     for port in ports:
-        other = taken.setdefault(port.host, port.container) if port.host else port.container
+        other = containers.setdefault(port.host, port.container) if port.host else port.container
         if other != port.container:
             message = f"port {port.host} would lead to both {other} and {port.container}"
             raise BadInput(message, where="--port", hint="name another for one of the two")

@@ -86,7 +86,7 @@ def test_an_image_that_somebody_built_on_ours_is_not_taken_for_it(
     plan = small_images.planned(base, "FROM debian:trixie-slim\nRUN true\n")
     with small_images.image(plan, engine) as ours:
         # It inherits every label, and somebody gives it our immutable name.
-        derived = small_images.derived(plan.reference, "ENV MINE=1", plan.reference, engine)
+        derived = small_images.derived_image(plan.reference, "ENV MINE=1", plan.reference, engine)
         assert derived.id != ours.digest
         assert derived.labels["io.dlimg.key"] == plan.key
         (again,) = small_images.built_all([plan], engine)

@@ -629,7 +629,7 @@ def test_memory_that_ran_out_is_told_of_the_check_that_took_it(
 def test_an_engine_that_dies_during_a_check_is_reported(
     engine: Engine, built: BuiltImage, images: Path, tmp_path: Path
 ) -> None:
-    with engine_proxy.to(engine, tmp_path / "wire.sock") as (through, cut):
+    with engine_proxy.proxied_engine(engine, tmp_path / "wire.sock") as (through, cut):
 
         def cut_when_asleep() -> None:
             _until_asleep(engine, built)

@@ -99,7 +99,7 @@ def config_with(image: LayoutImage, instructions: str) -> Mapping[str, object]:
     name = f"dlimg-test/spoilt-{secrets.token_hex(4)}"
     reference = image.built.planned.reference
     try:
-        derived = small_images.derived(reference, instructions, name, image.engine)
+        derived = small_images.derived_image(reference, instructions, name, image.engine)
         return dict(derived.attrs["Config"])
     finally:
         image.engine.sdk.images.remove(name)

@@ -71,7 +71,7 @@ def developer(engine: Engine) -> Iterator[Developer]:
             home=folder / "home", docker=folder / "docker", socket=folder / "engine.sock"
         )
         shutil.copy(engine.docker, made.docker)
-        stack.enter_context(engine_proxy.to(engine, made.socket))
+        stack.enter_context(engine_proxy.proxied_engine(engine, made.socket))
         made.socket.chmod(0o666)
         (folder / "passwd").write_text(PASSWD)
         (made.project / ".devcontainer").mkdir(parents=True)

@@ -264,7 +264,7 @@ RUN rm /usr/local/lib/dlimg/python \\
     && printf '#!/bin/sh\\n{message}' >/usr/local/lib/dlimg/python \\
     && chmod 755 /usr/local/lib/dlimg/python
 """
-    yield str(small_images.derived(jax_image.planned.reference, text, name, engine).id)
+    yield str(small_images.derived_image(jax_image.planned.reference, text, name, engine).id)
     engine.sdk.images.remove(name)
 
 

@@ -139,7 +139,7 @@ def test_prune_removes_what_was_made_here_and_nothing_built_on_it(
     (built,) = small_images.built_all([plan], second)
     assert isinstance(built, BuiltImage), built
     repository = plan.image.repository
-    small_images.derived(plan.reference, "ENV MINE=1", f"{repository}:derived", second)
+    small_images.derived_image(plan.reference, "ENV MINE=1", f"{repository}:derived", second)
     second.sdk.images.get(plan.reference).tag(repository, "mine")
     result = prune_engine(second)
     assert set(result.images) == {plan.reference, plan.moving_reference}

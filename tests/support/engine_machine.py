@@ -20,7 +20,7 @@ from dlimg.engine.private_home import home_of, install_engine
 from dlimg.host.file_lock import file_lock
 from dlimg.model import Base
 from tests.support.made_up_gpu import NVIDIA, cdi_specification
-from tests.support.small_images import derived
+from tests.support.small_images import derived_image
 from tests.support.ssh_machine import SshMachine, machine_image, started_machine
 
 PROGRAMS: Final = (
@@ -67,7 +67,7 @@ def engine_machine(
         *(f"--volume={file}:{path}:ro" for file, path in gpu.items()),
     )
     image = "dlimg-test/engine-machine"
-    derived(machine_image(engine, base), INSTRUCTION, image, engine)
+    derived_image(machine_image(engine, base), INSTRUCTION, image, engine)
     with started_machine(engine, image, folder, *own, *options, own_network=True) as machine:
         files = " ".join(str(next(root.glob(f"usr/*bin/{name}"))) for name in PROGRAMS)
         cdi = cdi_specification(NVIDIA, {Path(path): path for path in gpu.values()})

@@ -13,7 +13,7 @@ from dlimg.engine.client import Engine
 
 
 @contextlib.contextmanager
-def to(engine: Engine, path: Path) -> Iterator[tuple[Engine, Callable[[], None]]]:
+def proxied_engine(engine: Engine, path: Path) -> Iterator[tuple[Engine, Callable[[], None]]]:
     """The engine behind a proxy at this socket, and a function that disconnects it."""
     ends: list[socket.socket] = []
     is_cut = threading.Event()

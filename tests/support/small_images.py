@@ -102,7 +102,7 @@ def unnamed_afterwards(engine: Engine, *wanted: PlannedImage) -> Iterator[None]:
                     engine.sdk.images.remove(name)
 
 
-def derived(start: str, instruction: str, name: str, engine: Engine) -> EngineImage:
+def derived_image(start: str, instruction: str, name: str, engine: Engine) -> EngineImage:
     """An image that a user builds on one of dlimg's, under a name of their choice."""
     argv = [str(engine.docker), "buildx", "build", "--quiet", "--provenance=false", "--tag", name]
     dockerfile = f"FROM {start}\n{instruction}\n"

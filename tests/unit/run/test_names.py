@@ -159,6 +159,6 @@ def test_one_port_of_this_machine_leads_to_one_of_the_container(
     mappings = [names.parse_port(text) for text in ports]
     if is_refused:
         with pytest.raises(BadInput, match="port 8000 would lead to both 80 and 81"):
-            names.refuse_taken_twice(mappings)
+            names.refuse_ambiguous_ports(mappings)
     else:
-        names.refuse_taken_twice(mappings)
+        names.refuse_ambiguous_ports(mappings)
