@@ -19,8 +19,8 @@ def cells_of(arguments: Namespace) -> CellSelection:
     return CellSelection(patterns=tuple(arguments.patterns), group=arguments.group or "")
 
 
-def add_format(parser: ArgumentParser, *others: str) -> None:
-    choices = ("table", "json", *others)
+def add_format(parser: ArgumentParser, *further_formats: str) -> None:
+    choices = ("table", "json", *further_formats)
     parser.add_argument(
         "--format", choices=choices, default="table", help="how to print the result (table)"
     )

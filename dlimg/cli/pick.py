@@ -165,8 +165,8 @@ def _write_table(path: Path, pick_context: PickContext) -> None:
 
 def with_table(page: str, table: str) -> str:
     """Return the page with this table between its two marks. Raises BadInput without them."""
-    before, begin, rest = page.partition(TABLE_BEGIN)
-    _, end, after = rest.partition(TABLE_END)
+    before, begin, after = page.partition(TABLE_BEGIN)
+    _, end, after = after.partition(TABLE_END)
     if not (begin and end):
         hint = f"add the lines {TABLE_BEGIN} and {TABLE_END}"
         raise BadInput("the page has no place for the table", where=str(PAGE), hint=hint)

@@ -110,8 +110,8 @@ def _verify(options: StoreOptions, context: Context) -> int:
         print_json({"read": count, "damaged": texts})
     for text in texts:
         context.log(f"damaged, and removed: {text}")
-    rest = f"{len(texts)} were damaged; the next build makes them again" if texts else "all good"
-    context.log(f"{counted(count, 'layer')} read, {rest}")
+    remark = f"{len(texts)} were damaged; the next build makes them again" if texts else "all good"
+    context.log(f"{counted(count, 'layer')} read, {remark}")
     return 1 if texts else 0
 
 

@@ -209,9 +209,9 @@ def _no_build(
         message = f"{name}: aarch64 builds with CUDA beyond PyPI's are not known"
         return warn("cuda-build", message, release.source, certain=False)
     built = f"CUDA {', '.join(cudas)}" if cudas else "no CUDA"
-    wanted = combination.cuda or "for the CPU alone"
+    requested = combination.cuda or "for the CPU alone"
     where = f" on {arch}" if arch == AARCH64 else ""
-    message = f"{name} is built for {built}{where}, not {wanted}"
+    message = f"{name} is built for {built}{where}, not {requested}"
     vendors = (build.origin.source for build in builds if build.index == VENDOR)
     source = next(vendors, release.source)
     certain = all(build.origin.certain for build in builds) or _ended_before(facts, combination)

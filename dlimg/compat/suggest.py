@@ -141,9 +141,9 @@ def suggest(
     known come before it, and say so.
     """
     # A package that ended or sees no GPU stands for the framework, which did not and does.
-    wanted = replace(query, package=None)
-    for queries, any_code in _hardware(engine.facts, wanted):
-        search = _Search(engine, context, wanted, any_code=any_code)
+    without_package = replace(query, package=None)
+    for queries, any_code in _hardware(engine.facts, without_package):
+        search = _Search(engine, context, without_package, any_code=any_code)
         for candidate in queries:
             search.run(candidate, count)
         if search.suggestions:

@@ -149,17 +149,17 @@ def _from_shipped(
 
     Raises BadInput for another CUDA than it has there, and without a lock of it.
     """
-    known = shipped.newest(family)
-    if known is None:
+    newest = shipped.newest(family)
+    if newest is None:
         raise BadInput(f"dlimg's own {family} has no lock", hint="write the family by hand")
-    template = shipped.template(known)
+    template = shipped.template(newest)
     cuda = template.stack.cuda if template.stack else ""
     asked = parse_names.parse_cuda(facts, request.cuda) if request.cuda else cuda
     if asked != cuda and not begins_with(cuda, asked):
         message = f"dlimg's own {family} is for {f'CUDA {cuda}' if cuda else 'CPUs'}"
         raise BadInput(message, hint="add that one, and edit its stack and packages by hand")
-    version = known.version if request.version in {"", LATEST} else request.version
-    other = f"{family} {version} is not what dlimg's own matrix has, which is {known.version}: "
+    version = newest.version if request.version in {"", LATEST} else request.version
+    other = f"{family} {version} is not what dlimg's own matrix has, which is {newest.version}: "
     other += "`dlimg lock` says whether its packages fit the stack"
     system = parse_names.parse_system(facts, request.os) if request.os else None
     cell = NewCell(
@@ -167,12 +167,12 @@ def _from_shipped(
         framework=NO_FACTS,
         version=version,
         cuda=cuda,
-        python=parse_names.parse_python(facts, request.python) if request.python else known.python,
-        system=system or facts.distributions[known.os.distribution],
-        flavour=request.flavour or known.flavour.value,
+        python=parse_names.parse_python(facts, request.python) if request.python else newest.python,
+        system=system or facts.distributions[newest.os.distribution],
+        flavour=request.flavour or newest.flavour.value,
         template=template,
     )
-    return cell, (other,) if version != known.version else ()
+    return cell, (other,) if version != newest.version else ()
 
 
 def addition_commands(answer: WhyAnswer, today: date) -> tuple[str, ...]:
@@ -252,8 +252,8 @@ def _edit(facts: Facts, source: str, before: str, after: str) -> MatrixEdit:
         raise _with_the_edit(error) from error
     stacks = {cell.id: cell.stack for cell in old.cells}
     names = {cell.id for cell in new.cells}
-    known = {cell.id for cell in old.dropped} | stacks.keys()
-    reasons = [cell.reason for cell in new.dropped if cell.id not in known]
+    earlier = {cell.id for cell in old.dropped} | stacks.keys()
+    reasons = [cell.reason for cell in new.dropped if cell.id not in earlier]
     added = tuple(cell.id for cell in new.cells if cell.id not in stacks)
     return MatrixEdit(
         path=Path(source),
@@ -306,8 +306,8 @@ def _family_of(facts: Facts, matrix: Matrix, name: str) -> tuple[str, str]:
         others = families_without_facts()
         if name in others:
             return name, NO_FACTS
-        known = {*matrix.families, *others, *facts.framework_names} - facts.packages.keys()
-        raise BadInput(f"no family or framework is called {name!r}", hint=nearest(name, known))
+        names = {*matrix.families, *others, *facts.framework_names} - facts.packages.keys()
+        raise BadInput(f"no family or framework is called {name!r}", hint=nearest(name, names))
     return FOLDERS.get(framework, framework), framework
 
 

@@ -268,7 +268,7 @@ def _test(
 def _publish(
     run: Run,
     settings: TestSettings,
-    wanted: PublishSettings,
+    publish_settings: PublishSettings,
     tested: tuple[BuiltImage, Evidence],
     engine: Engine,
 ) -> PublishedImage:
@@ -277,9 +277,9 @@ def _publish(
     context = run.context
     attach = AttachSettings(evidence=settings.evidence, revision=settings.revision)
     request = PublishRequest(
-        to=wanted.to,
-        allow_untested_gpu=wanted.allow_untested_gpu,
-        attach=attach if wanted.attach_evidence else None,
+        to=publish_settings.to,
+        allow_untested_gpu=publish_settings.allow_untested_gpu,
+        attach=attach if publish_settings.attach_evidence else None,
         context=context,
         runner=_check_runner(run, settings, built.planned.image.cell, engine),
         state=settings.evidence,
@@ -288,7 +288,7 @@ def _publish(
     sources = ImageSources(
         store=layer_store(context),
         engine=engine,
-        siblings=repositories_of_families(wanted.to, families),
+        siblings=repositories_of_families(publish_settings.to, families),
         log=context.log,
     )
     return publish(built, evidence, sources, request=request)

@@ -200,8 +200,8 @@ class _NearestSearch:
         if not brought:
             return verdict
         base = replace(query.base, python=verdict.python, system=verdict.system)
-        more = SeveralQuery(requirements=brought, base=base)
-        judged = judge_several(self.engine, self.context, more)
+        brought_query = SeveralQuery(requirements=brought, base=base)
+        judged = judge_several(self.engine, self.context, brought_query)
         return replace(verdict, answers=(*verdict.answers, *judged.answers))
 
     def nearest(self, query: SeveralQuery) -> Iterator[SeveralSuggestion]:
@@ -252,8 +252,8 @@ class _NearestSearch:
         facts = self.engine.facts
         yield from _paired_versions(facts, answer.query, requirement)
         if answer.resolved.outcome in ("no answer", "not asked"):
-            known = facts.releases.get(requirement.framework, {})
-            by_cost = sorted(known, key=lambda known: version_cost(requirement.version, known))
+            releases = facts.releases.get(requirement.framework, {})
+            by_cost = sorted(releases, key=lambda other: version_cost(requirement.version, other))
             yield from by_cost[1:_NEIGHBOURS]
             return
         for bound, lowest in ((">", True), ("<", False)):
@@ -277,8 +277,8 @@ def _paired_versions(
         release = facts.releases.get(other.framework, {}).get(other.version)
         if release and requirement.name in release.paired_packages:
             yield from release.paired_packages[requirement.name]
-        for version, known in facts.releases.get(requirement.framework, {}).items():
-            if other.version in known.paired_packages.get(other.name, ()):
+        for version, candidate in facts.releases.get(requirement.framework, {}).items():
+            if other.version in candidate.paired_packages.get(other.name, ()):
                 yield version
 
 
