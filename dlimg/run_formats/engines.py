@@ -94,7 +94,7 @@ def apptainer_text(run: PrintedRun) -> str:
         f"docker://{shlex.quote(spec.image)}",
         *([shlex.join((*spec.command, *options))] if spec.command else []),
     ]
-    work = "work=$(mktemp -d); trap 'rm -rf \"$work\"' EXIT\n"
+    work = "work=$(mktemp -d); trap 'rm -rf \"$work\"' EXIT HUP INT TERM\n"
     return comment(*notes) + _make_output(run) + work + joined_lines(lines)
 
 

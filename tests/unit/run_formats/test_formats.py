@@ -72,6 +72,23 @@ def test_apptainer_gets_variables_and_secrets_by_its_environment(tmp_path: Path)
     assert "APPTAINERENV_WANDB_API_KEY=its value" in environment
 
 
+@pytest.mark.parametrize("signal", ["HUP", "INT", "TERM"])
+def test_an_interrupted_run_of_apptainer_leaves_no_folder(signal: str, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    stub = tmp_path / "apptainer"
+    stub.write_text(f"#!/bin/sh\nls {files}\nkill -{signal} $PPID\nexit 5\n")
+    stub.chmod(0o755)
+    (tmp_path / "mkdir").symlink_to("/bin/true")
+    variables = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(files)}
+    text = write_run(NOTEBOOK, "apptainer")
+    ended = subprocess.run(
+        ["sh"], input=text, text=True, check=False, capture_output=True, env=variables
+    )
+    assert ended.stdout.startswith("tmp.")
+    assert (ended.returncode, list(files.iterdir())) == (5, [])
+
+
 def documents(text: str) -> list[Any]:
     """Return the documents, after two readers of YAML 1.1 and 1.2 have read the same."""
     old = list(yaml.safe_load_all(text))
