@@ -1,6 +1,6 @@
 # Apptainer publishes no ports: servers listen on the host's own addresses.
 mkdir -p '/home/me/my, "first" $x it'"'"'s 你好/output'
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT HUP INT TERM
 APPTAINERENV_HARD='a b it'"'"'s "q" $HOME $(id) $$ `id` l1
 l2 你好 # ' \
   APPTAINERENV_NUMBER=1e3 \

@@ -1,6 +1,6 @@
 # Apptainer publishes no ports: servers listen on the host's own addresses.
 mkdir -p /home/me/mnist/output
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT HUP INT TERM
 apptainer run --contain --cleanenv --no-eval --workdir "$work" \
   --pwd /code \
   --mount type=bind,source=/home/me/mnist,destination=/code \

@@ -1,6 +1,6 @@
 # Apptainer publishes no ports: servers listen on the host's own addresses.
 mkdir -p /home/me/mnist/output
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT HUP INT TERM
 APPTAINERENV_OMP_NUM_THREADS=4 \
   APPTAINERENV_WANDB_API_KEY="$WANDB_API_KEY" \
   apptainer run --contain --cleanenv --no-eval --workdir "$work" \
