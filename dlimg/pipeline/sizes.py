@@ -23,15 +23,15 @@ class ImageSize:
     accelerator: str
     python: str
     group: str
-    pieces: tuple[LayerEstimate, ...]
+    layers: tuple[LayerEstimate, ...]
 
     @property
     def size(self) -> int:
-        return sum(piece.size for piece in self.pieces)
+        return sum(layer.size for layer in self.layers)
 
     @property
     def exact(self) -> bool:
-        return all(piece.exact for piece in self.pieces)
+        return all(layer.exact for layer in self.layers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +45,17 @@ class MatrixSizes:
         """The images that have each layer, by its digest."""
         holders: dict[str, list[ImageSize]] = {}
         for image in self.images:
-            for piece in image.pieces:
-                holders.setdefault(piece.digest, []).append(image)
+            for layer in image.layers:
+                holders.setdefault(layer.digest, []).append(image)
         return {digest: tuple(images) for digest, images in holders.items()}
 
     def alone(self, image: ImageSize) -> int:
         """Return the bytes that no other image has: what a registry needs for this image."""
-        return sum(piece.size for piece in image.pieces if len(self.holders[piece.digest]) == 1)
+        return sum(layer.size for layer in image.layers if len(self.holders[layer.digest]) == 1)
 
-    def others(self, image: ImageSize, piece: LayerEstimate) -> tuple[ImageSize, ...]:
+    def others(self, image: ImageSize, layer: LayerEstimate) -> tuple[ImageSize, ...]:
         """Return the other images with this layer."""
-        return tuple(holder for holder in self.holders[piece.digest] if holder is not image)
+        return tuple(holder for holder in self.holders[layer.digest] if holder is not image)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,25 +67,25 @@ class Amount:
     exact: bool
 
 
-def amount(pieces: Iterable[LayerEstimate]) -> Amount:
+def amount(layers: Iterable[LayerEstimate]) -> Amount:
     """Return the amount of these layers, each counted once."""
-    distinct = {piece.digest: piece for piece in pieces}.values()
+    distinct = {layer.digest: layer for layer in layers}.values()
     return Amount(
-        size=sum(piece.size for piece in distinct),
+        size=sum(layer.size for layer in distinct),
         layers=len(distinct),
-        exact=all(piece.exact for piece in distinct),
+        exact=all(layer.exact for layer in distinct),
     )
 
 
 def stored(images: Iterable[ImageSize]) -> Amount:
     """Return what a registry stores of these images."""
-    return amount(piece for image in images for piece in image.pieces)
+    return amount(layer for image in images for layer in image.layers)
 
 
 def pull(image: ImageSize, present: Collection[ImageSize]) -> Amount:
     """Return what a machine that has the images `present` pulls for this one."""
-    digests = {piece.digest for other in present for piece in other.pieces}
-    return amount(piece for piece in image.pieces if piece.digest not in digests)
+    digests = {layer.digest for other in present for layer in other.layers}
+    return amount(layer for layer in image.layers if layer.digest not in digests)
 
 
 def groups(images: Sequence[ImageSize]) -> Mapping[str, tuple[ImageSize, ...]]:
@@ -111,7 +111,7 @@ def sizes_of(project: Project, context: Context) -> MatrixSizes:
                     accelerator=cell.accelerator,
                     python=cell.python,
                     group=f"{cell.family}-{cell.version}-{cell.accelerator}",
-                    pieces=estimate_layers(cell, lock, store, compression=compression),
+                    layers=estimate_layers(cell, lock, store, compression=compression),
                 )
             )
     return MatrixSizes(images=tuple(images))

@@ -144,7 +144,7 @@ def picture(images: Sequence[ImageSize]) -> str:
 def _head(images: Sequence[ImageSize]) -> Iterator[str]:
     """Yield the bar of all images with the stored part, and the legend of colours."""
     total = sum(image.size for image in images)
-    stored_sizes = {piece.digest: piece.size for image in images for piece in image.pieces}
+    stored_sizes = {layer.digest: layer.size for image in images for layer in image.layers}
     share = sum(stored_sizes.values()) / total if total else 0.0
     full_width = WIDTH - 2 * EDGE
     yield _text(EDGE, 32, 17, "t", total_text(images), weight=600)
@@ -184,36 +184,36 @@ def _areas(sizes: MatrixSizes) -> Iterator[str]:
 def _groups(sizes: MatrixSizes) -> dict[str, list[_Tile]]:
     """Return the layers by what they hold, largest first."""
     groups: dict[str, list[_Tile]] = {}
-    layers = (layer for image in sizes.images for layer in image.pieces if layer.size)
-    pieces = {layer.digest: layer for layer in layers}
-    for piece in sorted(
-        pieces.values(), key=lambda layer: (-layer.size, layer.history, layer.digest)
+    layers = (layer for image in sizes.images for layer in image.layers if layer.size)
+    distinct = {layer.digest: layer for layer in layers}
+    for layer in sorted(
+        distinct.values(), key=lambda layer: (-layer.size, layer.history, layer.digest)
     ):
-        holders = sizes.holders[piece.digest]
-        name = _short_name(piece, holders)
-        size = size_text(piece.size, exact=piece.exact)
+        holders = sizes.holders[layer.digest]
+        name = _short_name(layer, holders)
+        size = size_text(layer.size, exact=layer.exact)
         tile = _Tile(
-            size=piece.size,
+            size=layer.size,
             name=name,
             title=f"{name}: {size}, in {others_text(holders)}",
             images=len(holders),
-            exact=piece.exact,
+            exact=layer.exact,
         )
-        groups.setdefault(_kind(piece, holders), []).append(tile)
+        groups.setdefault(_kind(layer, holders), []).append(tile)
     return groups
 
 
-def _short_name(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
+def _short_name(layer: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     """Return a short name, with the Python version if the layer is for one only."""
-    name = layer_text(piece).removeprefix("nvidia-")
+    name = layer_text(layer).removeprefix("nvidia-")
     pythons = {image.python for image in holders}
-    is_wheel = piece.rank in {LayerRank.FRAMEWORK, LayerRank.WHEEL_BYTECODE}
+    is_wheel = layer.rank in {LayerRank.FRAMEWORK, LayerRank.WHEEL_BYTECODE}
     return f"{name}, py{pythons.pop()}" if is_wheel and len(pythons) == 1 else name
 
 
-def _kind(piece: LayerEstimate, holders: Sequence[ImageSize]) -> str:
+def _kind(layer: LayerEstimate, holders: Sequence[ImageSize]) -> str:
     families = sorted({image.family for image in holders})
-    match piece.rank:
+    match layer.rank:
         case LayerRank.SHARED_CUDA | LayerRank.CUDA:
             return f"libraries of {' and '.join(sorted({image.accelerator for image in holders}))}"
         case LayerRank.SYSTEM:

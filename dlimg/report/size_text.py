@@ -40,10 +40,10 @@ def group_rows(images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
 
 def image_rows(sizes: MatrixSizes, images: Sequence[ImageSize]) -> Iterator[tuple[str, ...]]:
     for image in images:
-        alone = amount(piece for piece in image.pieces if not sizes.others(image, piece))
+        alone = amount(layer for layer in image.layers if not sizes.others(image, layer))
         yield (
             image.cell,
-            str(len(image.pieces)),
+            str(len(image.layers)),
             size_text(image.size, exact=image.exact),
             amount_text(alone),
         )
@@ -51,14 +51,14 @@ def image_rows(sizes: MatrixSizes, images: Sequence[ImageSize]) -> Iterator[tupl
 
 def layer_rows(sizes: MatrixSizes, image: ImageSize) -> Iterator[tuple[str, ...]]:
     """Yield the image's layers, lowest first, each with the other images that have it."""
-    for piece in image.pieces:
-        size = size_text(piece.size, exact=piece.exact)
-        yield layer_text(piece), size, others_text(sizes.others(image, piece))
+    for layer in image.layers:
+        size = size_text(layer.size, exact=layer.exact)
+        yield layer_text(layer), size, others_text(sizes.others(image, layer))
 
 
-def layer_text(piece: LayerEstimate) -> str:
+def layer_text(layer: LayerEstimate) -> str:
     """Return what a layer holds, without the details of one image."""
-    kind, _, rest = piece.history.partition(": ")
+    kind, _, rest = layer.history.partition(": ")
     match kind:
         case "wheel":
             return rest
@@ -69,7 +69,7 @@ def layer_text(piece: LayerEstimate) -> str:
         case "system":
             return f"system: {_without_comma(rest)}"
         case _:
-            return piece.history
+            return layer.history
 
 
 def _without_comma(text: str) -> str:
@@ -98,7 +98,7 @@ def pull_rows(
         yield (
             image.cell,
             amount_text(pulled),
-            f"{pulled.layers} of {len(image.pieces)}",
+            f"{pulled.layers} of {len(image.layers)}",
             size_text(image.size, exact=image.exact),
         )
 
@@ -131,20 +131,20 @@ def sizes_json(
 ) -> object:
     """Return all sizes as stable data; docs/size.md lists the fields."""
     total_stored = stored(images)
-    pieces = {piece.digest: piece for image in images for piece in image.pieces}
+    layers = {layer.digest: layer for image in images for layer in image.layers}
     return {
         "images": [_image_json(sizes, image, already_pulled) for image in images],
         "layers": [
             {
-                "id": piece.digest,
-                "history": piece.history,
+                "id": layer.digest,
+                "history": layer.history,
                 # The old name of `history`, until the next release.
-                "words": piece.history,
-                "bytes": piece.size,
-                "exact": piece.exact,
-                "images": [image.cell for image in sizes.holders[piece.digest]],
+                "words": layer.history,
+                "bytes": layer.size,
+                "exact": layer.exact,
+                "images": [image.cell for image in sizes.holders[layer.digest]],
             }
-            for piece in pieces.values()
+            for layer in layers.values()
         ],
         "already_pulled": [image.cell for image in already_pulled],
         # The old name of `already_pulled`, until the next release.
@@ -164,7 +164,7 @@ def _image_json(
         "exact": image.exact,
         "alone_bytes": sizes.alone(image),
         "pull_bytes": pull(image, already_pulled).size,
-        "layers": [piece.digest for piece in image.pieces],
+        "layers": [layer.digest for layer in image.layers],
     }
 
 

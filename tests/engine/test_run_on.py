@@ -364,7 +364,9 @@ def test_a_key_that_is_not_allowed_is_refused(laptop: Laptop, tmp_path: Path) ->
 
 
 def test_without_ssh_here_there_is_a_remedy(laptop: Laptop) -> None:
-    ended = laptop.dlimg(*laptop.arguments(command=("true",)), PATH=str(Path(sys.executable).parent))
+    ended = laptop.dlimg(
+        *laptop.arguments(command=("true",)), PATH=str(Path(sys.executable).parent)
+    )
     assert ended.returncode == 5
     assert "there is no ssh here" in ended.stderr
     assert "openssh-client" in ended.stderr

@@ -216,7 +216,7 @@ def sized(
         accelerator=accelerator,
         python="3.13",
         group=f"{family}-1-{accelerator}",
-        pieces=estimate,
+        layers=estimate,
     )
 
 
@@ -341,7 +341,7 @@ def test_json_is_stable() -> None:
                 "exact": one.exact,
                 "images": [image.cell for image in SIZES.holders[one.digest]],
             }
-            for one in (*JAX.pieces, TORCH_IMAGE.pieces[2])
+            for one in (*JAX.layers, TORCH_IMAGE.layers[2])
         ],
         "already_pulled": ["tensorflow-1"],
         "having": ["tensorflow-1"],
