@@ -7,18 +7,22 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dlimg.engine.client import Engine
-from dlimg.model import Base, BuiltImage
+from dlimg.model import Base, BuiltImage, CheckStatus
+from dlimg.publish.attach import AttachSettings
+from dlimg.publish.promote import PublishedImage, publish
 from tests.engine.test_cli import CELL, dlimg
 from tests.engine.test_publishing import (
     docker_compose_command,
     docker_compose_file,
     docker_setup,
+    evidence,
     registry,
+    request_to,
+    sources,
 )
 from tests.support.engine_machine import engine_machine, loopback_there
 from tests.support.made_up_gpu import write_smi
@@ -49,17 +53,16 @@ def machine(
 
 @pytest.fixture(scope="module")
 def published(
-    registry: str, jax_image: BuiltImage, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
-    """The image for the CPU, tested and published by the command; its JSON object."""
-    assert jax_image.planned.image.cell.id == CELL
-    publisher = {**os.environ, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("publisher"))}
-    options = ("--to", f"{registry}/team", "--format", "json")
-    ended = dlimg("publish", CELL, *options, variables=publisher)
-    assert ended.returncode == 0, ended.stderr
-    (line,) = json.loads(ended.stdout)
-    assert isinstance(line, dict)
-    return line
+    engine: Engine,
+    registry: str,
+    jax_image: BuiltImage,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> PublishedImage:
+    """The image for the CPU, published with evidence of a check that passed."""
+    passed = evidence(jax_image, CheckStatus.PASSED)
+    attach = AttachSettings(evidence=tmp_path_factory.mktemp("evidence"))
+    request = request_to(registry, attach)
+    return publish(jax_image, passed, sources(engine), request=request)
 
 
 @pytest.fixture
@@ -93,7 +96,7 @@ def port_of(registry: str) -> int:
 
 
 def test_a_published_image_is_pulled_there_runs_and_gives_its_result_back(
-    laptop: Laptop, machine: SshMachine, registry: str, published: dict[str, Any], tmp_path: Path
+    laptop: Laptop, machine: SshMachine, registry: str, published: PublishedImage, tmp_path: Path
 ) -> None:
     assert images(machine) == []
     with loopback_there(machine, port_of(registry)):
@@ -105,28 +108,28 @@ def test_a_published_image_is_pulled_there_runs_and_gives_its_result_back(
     )
     assert re.search(forecast, ended.stderr), ended.stderr
     (image,) = images(machine)
-    assert image.endswith(published["published"]["digest"])
+    assert image.endswith(published.digest)
     # The second time nothing is pulled: the registry is not even reached from there.
     again = laptop("run", "--on", "vm", "--cpu", "--env", "jax", "--", "dlimg-info", "--json")
     assert "pulling" not in again.stderr
     info = json.loads(again.stdout)["image"]
-    assert info["digest"] == published["published"]["digest"]
-    assert info["evidence"].startswith("passed: ")
+    assert info["digest"] == published.digest
+    assert info["evidence"].startswith("passed: 1 of 1 passed")
 
 
 def test_a_gpu_there_is_given_to_the_image(
-    laptop: Laptop, machine: SshMachine, registry: str, published: dict[str, Any]
+    laptop: Laptop, machine: SshMachine, registry: str, published: PublishedImage
 ) -> None:
-    name = published["published"]["reference"]
+    name = published.reference
     with loopback_there(machine, port_of(registry)):
         ended = laptop("run", "--on", "vm", "--gpu", "--env", name, "--", "nvidia-smi", "-L")
     assert ended.stdout.startswith("GPU 0: Tesla T4"), ended.stderr
 
 
 def test_a_registry_that_the_machine_does_not_reach_is_named(
-    laptop: Laptop, machine: SshMachine, registry: str, published: dict[str, Any]
+    laptop: Laptop, machine: SshMachine, registry: str, published: PublishedImage
 ) -> None:
-    assert published["cell"] == CELL
+    assert published.cell == CELL
     machine.inside("docker ps --all --quiet | xargs -r docker rm --force")
     machine.inside("docker image ls --quiet | xargs -r docker rmi --force")
     ended = laptop("run", "--on", "vm", "--cpu", "--env", CELL)
