@@ -17,6 +17,7 @@ from dlimg.pipeline.run_start import (
     check_request,
     data_path,
     default_command,
+    local_path,
     run_mounts,
     run_name,
 )
@@ -115,7 +116,7 @@ def _notes(choice: ImageChoice, format_: Format) -> Iterator[str]:
 
 def _mounts(request: RunRequest, context: Context) -> list[Mount]:
     folder = request.folder.resolve()
-    output = Path(request.output).resolve() if request.output else folder / OUTPUT_FOLDER
+    output = local_path(request.output) if request.output else folder / OUTPUT_FOLDER
     return list(run_mounts(folder, output, [_data(entry, context) for entry in request.data]))
 
 

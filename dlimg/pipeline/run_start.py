@@ -181,16 +181,18 @@ def _parts(
     for note in decision.notes:
         context.log(f"note: {note}")
     choice = _choice(request, decision, matrix, engine)
-    image = locate_image(choice, engine, context)
-    if request.layer:
-        image = with_layer(request, image, engine, context)
     gpus = gpu_numbers(decision.access, decision.machine, engine)
     if request.queue and not gpus:
         raise Negative("--queue: there is no GPU to wait for", hint="leave it out")
+    data = tuple(_data(entry, engine, context) for entry in request.data)
+    # Last, because a pull may take long: what is wrong above is said before it.
+    image = locate_image(choice, engine, context)
+    if request.layer:
+        image = with_layer(request, image, engine, context)
     return RunParts(
         image=image,
         reason=choice.reason,
-        data=tuple(_data(entry, engine, context) for entry in request.data),
+        data=data,
         gpu=decision.access,
         gpus=gpus,
         hidden={**secrets, **setup.hidden},
@@ -227,9 +229,9 @@ def check_request(request: RunRequest) -> None:
         raise BadInput(f"there is no folder {request.folder}")
     _refuse_root(request.folder, "code", "go to the folder of your code: it becomes /code there")
     if request.output:
-        _refuse_root(Path(request.output), "output", "name another folder by --output")
+        _refuse_root(local_path(request.output), "output", "name another folder by --output")
     for data in request.data:
-        _refuse_root(Path(data.source), f"data {data.name}", "name a folder in it")
+        _refuse_root(local_path(data.source), f"data {data.name}", "name a folder in it")
     refuse_repeats(request.data)
     refuse_ambiguous_ports(request.ports)
     _refuse_script(request.folder, default_command(request))
@@ -238,8 +240,15 @@ def check_request(request: RunRequest) -> None:
         raise BadInput(f"--cpu and {option}: a run on the CPU takes no GPU", hint="leave out one")
 
 
+def local_path(text: str) -> Path:
+    """Return the absolute path of a text; in a project file no shell replaces its `~`."""
+    # Methods of Path raise RuntimeError for users that are unknown, and for links in a circle.
+    return Path(os.path.realpath(os.path.expanduser(text)))  # noqa: PTH111
+
+
 def _refuse_root(folder: Path, role: str, hint: str) -> None:
-    if folder.resolve() == Path(folder.resolve().anchor):
+    whole = os.path.realpath(folder)
+    if whole == Path(whole).anchor:
         raise BadInput(f"all of this machine would be the {role}", where=str(folder), hint=hint)
 
 
@@ -273,7 +282,7 @@ def _last_output(request: RunRequest) -> int:
 def data_path(request: DataRequest, context: Context) -> Path:
     """Return the path that a request names: a folder, a file, or the output of a run."""
     run = output_of(request.source)
-    return Path(find_record(str(run), context).output) if run else Path(request.source)
+    return Path(find_record(str(run), context).output) if run else local_path(request.source)
 
 
 def _data(request: DataRequest, engine: Engine, context: Context) -> RunData:
@@ -395,7 +404,7 @@ def _output_folder(request: RunRequest, run: RunName, engine: Engine, context: C
         if not (parent / ".gitignore").exists():
             (parent / ".gitignore").write_text("*\n", encoding="utf-8")
         return folder
-    folder = _create_folder(Path(request.output).resolve())
+    folder = _create_folder(local_path(request.output))
     for status in statuses(engine, context):
         other = Path(status.record.output)
         is_shared = folder == other or folder in other.parents or other in folder.parents

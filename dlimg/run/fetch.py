@@ -1,6 +1,7 @@
 """Copies of a run's results, from its output folder or its container."""
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from dlimg.errors import BadInput
 
 def copy_folder(source: Path, target: Path) -> None:
     """Copy a folder's content into another; files of the same names are replaced."""
-    if target.resolve().is_relative_to(source.resolve()):
+    if Path(os.path.realpath(target)).is_relative_to(source.resolve()):
         raise BadInput(f"{target} is inside the output", where="--to", hint="name another")
     shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
 

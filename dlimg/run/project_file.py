@@ -99,9 +99,13 @@ def _image_and_variables(
 
 
 def _command(node: Node | None, validator: Validator) -> tuple[str, ...]:
-    """Return the arguments of a list, or a line for the shell."""
+    """Return the arguments of a list, or lines for the shell, which ends at the first error."""
     if isinstance(node, YamlSequence):
         return tuple(validator.text(entry, "a word of command") for entry in node.nodes)
+    if isinstance(node, YamlScalar):
+        node = replace(node, value=node.value.rstrip("\n"))
+        if "\n" in node.value:
+            return ("sh", "-c", f"set -e\n{node.value}")
     text = validator.text(node, "command")
     if not text:
         return ()

@@ -339,6 +339,40 @@ def test_a_home_folder_is_not_sent_unless_a_file_says_how_much(
     start(folder=tmp_path / "home")
 
 
+def test_paths_of_a_project_may_begin_at_home(
+    start: Callable[..., RunStart], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "digits").mkdir()
+    data = DataRequest(source="~/digits", name="digits")
+    mounts = start(data=(data,), output="~/results").spec.mounts
+    sources = {mount.target: mount.source for mount in mounts}
+    assert sources["/data/digits"] == str(tmp_path / "digits")
+    assert sources["/output"] == str(tmp_path / "results")
+
+
+@pytest.mark.parametrize("name", ["circle", "~nobody-of-this-name/x"])
+def test_a_path_that_leads_nowhere_is_no_data_and_no_output(
+    name: str, start: Callable[..., RunStart], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "circle").symlink_to("circle")
+    (folder / "~nobody-of-this-name").touch()
+    with pytest.raises(BadInput, match="there is no data"):
+        start(data=(DataRequest(source=name, name="x"),))
+    with pytest.raises(BadInput, match="the output folder cannot be made"):
+        start(output=name)
+
+
+def test_data_is_looked_for_before_an_image_is_pulled(
+    api: run_engine.FakeApi, start: Callable[..., RunStart]
+) -> None:
+    api.pullable["mine:2"] = "sha256:33"
+    with pytest.raises(BadInput, match="there is no data"):
+        start(env="mine:2", data=(DataRequest(source="missing", name="x"),))
+    assert "mine:2" not in api.images
+
+
 def test_two_users_of_one_engine_have_different_numbers(
     api: run_engine.FakeApi, start: Callable[..., RunStart]
 ) -> None:

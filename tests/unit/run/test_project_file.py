@@ -112,6 +112,21 @@ def test_each_problem_is_said_once_and_in_the_words_of_the_file(text: str) -> No
     assert "--" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("command: |\n  python train.py\n", ("sh", "-c", "python train.py")),
+        (
+            "command: >\n  python train.py\n  --epochs 3\n",
+            ("sh", "-c", "python train.py --epochs 3"),
+        ),
+        ("command: |\n  a\n\n  b c\n", ("sh", "-c", "set -e\na\n\nb c")),
+    ],
+)
+def test_a_command_may_have_several_lines(text: str, command: tuple[str, ...]) -> None:
+    assert parse_project(text, FOLDER).command == command
+
+
 def test_data_may_have_a_number_as_name_and_an_address_as_source() -> None:
     data = parse_project("data: {1: x, words: 'hf:a/b@main'}", FOLDER).data
     assert [(entry.name, entry.source) for entry in data] == [("1", "x"), ("words", "hf:a/b@main")]
