@@ -39,6 +39,7 @@ hypothesis.settings.load_profile("default")
 BUILDING = ("test_workspace_modes.py", "test_build_faults.py")
 # Of the others on an engine, the files that take longest.
 LONGEST = (
+    "test_hosts_apptainer.py",
     "test_checks.py",
     "test_image_behaviour.py",
     "test_publishing.py",
