@@ -42,31 +42,35 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
         try:
             reason = pull(first, engine, context)
         except NetworkFailure as error:
-            failure, reason = error, str(error)
+            failure, reason = error, ""
         located = _in_engine(first, engine)
         if located:
             return located
-        if other_names:
+        if other_names and reason:
             context.log(f"{first} cannot be pulled: {reason}")
-    is_asked = not isinstance(failure, NetworkFailure)
-    located = _next_best(other_names, engine, context, at_registry=is_asked)
-    if located:
-        return located
-    raise failure
+    return _next_best(other_names, failure, engine, context)
 
 
 def _next_best(
-    names: Sequence[str], engine: Engine, context: Context, *, at_registry: bool
-) -> LocatedImage | None:
-    """Return the first of these images that the engine has, or else one from a registry."""
+    names: Sequence[str], failure: DlimgError, engine: Engine, context: Context
+) -> LocatedImage:
+    """Return the first of these images that the engine has, or that a registry has.
+
+    Raises the `failure` of the best image without any; a registry that failed is not asked again.
+    """
     located = next(filter(None, (_in_engine(name, engine) for name in names)), None)
-    if located or not at_registry:
-        return located
-    for name in names:
-        if is_published(name, context):
-            pull(name, engine, context)
-            return _in_engine(name, engine)
-    return None
+    if isinstance(failure, NetworkFailure):
+        if located is None:
+            raise failure
+        context.log(f"{failure.problems[0].message}; {located.name} is taken")
+    if located is None:
+        published = next((name for name in names if is_published(name, context)), "")
+        if published:
+            pull(published, engine, context)
+            located = _in_engine(published, engine)
+    if located is None:
+        raise failure
+    return located
 
 
 def with_layer(

@@ -177,7 +177,9 @@ def follow_pull(
     for event in events:
         if event.get("error"):
             return str(event["error"])
-        progress.add(sizes.add(event))
+        size = sizes.add(event)
+        if size:  # docker by ssh says no bytes
+            progress.add(size)
         if event.get("status") == "Extracting" and not is_unpacking:
             is_unpacking = True
             log(f"{name}: unpacking")

@@ -14,6 +14,7 @@ from dlimg.pipeline.run_evidence import evidence_line, save_evidence
 from dlimg.pipeline.run_locate import locate_image
 from dlimg.pipeline.run_pull import LayerSizes, PullForecast, follow_pull, measure
 from dlimg.registry.reference import parse_reference
+from dlimg.run import data_fetch
 from dlimg.run.model import ImageChoice
 from dlimg.store.store import Store
 from tests.support import publishing, run_engine
@@ -44,6 +45,16 @@ def test_bytes_of_a_layer_count_once() -> None:
     assert total == 35
     assert sizes.add({"status": "Extracting", "id": "a", "progressDetail": {"current": 99}}) == 0
     assert sizes.add({"status": "Downloading", "id": "c"}) == 0
+
+
+def test_a_pull_without_bytes_in_its_events_says_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_fetch, "_EVERY", 0.0)
+    log: list[str] = []
+    assert follow_pull(iter([{"status": "Pull complete"}] * 3), "x", 100, log.append) == ""
+    assert log == []
+    event = {"status": "Downloading", "id": "a", "progressDetail": {"current": 50}}
+    follow_pull(iter([event]), "x", 100, log.append)
+    assert log[0].startswith("x: 50 B of 100 B")
 
 
 def test_unpacking_is_said_once_and_an_error_comes_back() -> None:
