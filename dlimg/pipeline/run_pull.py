@@ -98,7 +98,7 @@ def is_published(name: str, context: Context) -> bool:
 def measure(
     reference: ImageReference, host: SshHost | None, context: Context
 ) -> PullForecast | None:
-    """Return the forecast for an image; None where its registry does not answer such questions.
+    """Return the forecast for an image; None if its registry does not tell the sizes.
 
     The rate is that of the machine that will pull: this one, or the `host`.
     """
@@ -120,7 +120,7 @@ def measure(
 
 
 def _rate(repository: Repository, layer: Descriptor) -> float:
-    """Return how many bytes of a layer come in a second."""
+    """Return the bytes per second at which a layer begins to come."""
     size, began = 0, time.monotonic()
     blocks: Any = read_blob_blocks(repository, layer.digest)
     with closing(blocks):
@@ -132,7 +132,7 @@ def _rate(repository: Repository, layer: Descriptor) -> float:
 
 
 def _rate_there(host: SshHost, repository: Repository, layer: Descriptor) -> float:
-    """Return how many bytes of a layer come in a second on another machine; 0 without curl there.
+    """Return the same rate as another machine measures it; 0 without curl there.
 
     The registry's header goes over standard input: arguments are for all users to read.
     """
