@@ -1,4 +1,4 @@
-"""Evidence about the image of a run: of this machine's checks, and of its publisher's."""
+"""Evidence about the image of a run, from this machine's checks and from its publisher."""
 
 import contextlib
 from dataclasses import replace
@@ -14,7 +14,7 @@ from dlimg.registry.reference import ImageReference
 
 
 def save_evidence(reference: ImageReference, context: Context) -> None:
-    """Save the evidence that is attached to an image at its registry; without an answer nothing.
+    """Save the evidence that is attached to an image; do nothing if its registry is silent.
 
     It lies apart from that of this machine's checks, which alone spares checks or is published.
     """
@@ -31,7 +31,7 @@ def save_evidence(reference: ImageReference, context: Context) -> None:
 
 
 def evidence_line(digest: str, context: Context) -> str:
-    """Return what checks have said of an image, in one line; a damaged file says nothing."""
+    """Return one line about the checks of an image; empty without readable evidence."""
     folders = (_published(context), evidence_folder(context))
     records = [record for folder in folders for record in read_evidence(folder, digest, log=no_log)]
     return proof_line(sorted(records, key=lambda record: record.day))

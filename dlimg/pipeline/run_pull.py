@@ -70,7 +70,7 @@ def pull(name: str, engine: Engine, context: Context) -> str:
 
 
 def name_of(engine: Engine) -> str:
-    """Return what messages call this engine."""
+    """Return the name of this engine in messages."""
     return f"the engine of {engine.ssh.destination}" if engine.ssh else "the engine"
 
 
