@@ -13,7 +13,7 @@ _PIECE: Final = 1 << 16
 
 
 def feed(
-    argv: Sequence[str], write: Callable[[IO[bytes]], None], *, env: Mapping[str, str]
+    argv: Sequence[str], write: Callable[[IO[bytes]], object], *, env: Mapping[str, str]
 ) -> ProcessResult:
     """Run a command and call `write` with its input; it may end before it has read everything."""
     child = open_pipe(argv, env=env, reads=True)
@@ -27,7 +27,7 @@ def feed(
     return ProcessResult(
         argv=tuple(argv),
         returncode=child.returncode,
-        stdout=b"".join(out for out, _ in pieces if out).decode(errors="replace"),
+        stdout=b"".join(out for out, _ in pieces if out).decode(errors="surrogateescape"),
         stderr=b"".join(err for _, err in pieces if err).decode(errors="replace"),
     )
 

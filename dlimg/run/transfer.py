@@ -51,16 +51,18 @@ class RemoteFolder:
 
     def list(self, *, make: bool = False) -> dict[str, FileState]:
         """Return its files by relative path; a missing folder has none, or is made."""
-        arguments = (self.path, "make" if make else "")
-        completed = self.host.script(_LIST, *arguments, timeout=_SECONDS)
+        # By bytes, because names of files need not be UTF-8.
+        argv = self.host.argv(["sh", "-s", "--", self.path, "make" if make else ""])
+        completed = feed(argv, lambda pipe: pipe.write(_LIST.encode()), env=self.host.environment)
         if completed.returncode != 0:
             raise transfer_failure(self.host, completed)
         return parse_list(completed.stdout)
 
     def remove(self, paths: Iterable[str]) -> None:
-        text = "".join(f"{path}\0" for path in paths)
-        if text:
-            self.host.run(["sh", "-c", _REMOVE, "sh", self.path], stdin=text, timeout=_SECONDS)
+        names = tuple(paths)
+        if names:
+            argv = self.host.argv(["sh", "-c", _REMOVE, "sh", self.path])
+            feed(argv, lambda pipe: _write_names(names, pipe), env=self.host.environment)
 
     def send(self, folder: Path, paths: Sequence[str]) -> None:
         """Copy these files and empty folders of a folder here. Raises NetworkFailure, Negative."""

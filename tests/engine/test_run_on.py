@@ -232,6 +232,18 @@ class Words(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def test_files_whose_names_are_no_utf8_go_there_and_back(laptop: Laptop) -> None:
+    name = os.fsdecode(b"\xff.txt")
+    (laptop.path / name).write_text("sent\n")
+    ended = laptop.shell("for f in *.txt; do cp $f /output/; echo more >>$f; done")
+    assert ended.returncode == 0, ended.stderr
+    assert (laptop.path / "output/1" / name).read_text() == "sent\n"
+    assert (laptop.path / name).read_text() == "sent\nmore\n"
+    (laptop.path / name).unlink()
+    again = laptop.shell("ls")
+    assert again.stdout == "", again.stderr
+
+
 def test_a_newer_file_here_stays(laptop: Laptop) -> None:
     (laptop.path / "notes.txt").write_text("first\n")
     laptop.shell("echo there >>/code/notes.txt; echo there >/output/a", "-d")
