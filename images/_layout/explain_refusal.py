@@ -29,6 +29,9 @@ CAUSE = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?[ \t]*([^;\n]*)",
     re.MULTILINE,
 )
+# The same of a wheel or a folder: `six 1.16.0 (from /tmp/six-1.16.0-py3-none-any.whl)`.
+FROM_FILE = re.compile(r" ?\b(\d\S*) \(from .*")
+WHEEL = re.compile(r"(?:.*/)?([A-Za-z0-9_.]+)-(\d[^-/]*)-[^/ ]+\.whl")
 # The same of constraints: pip joins those of several files for one package.
 CONSTRAINED = re.compile(r"^ +The user requested \(constraint\) (\S+?)([=<>!~]\S*)", re.MULTILINE)
 # In uv's message: `jax<0.5`, and before it perhaps `flax==0.1 depends on`.
@@ -131,7 +134,7 @@ def of_message(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
     for by, name, specifier in CAUSE.findall(text):
         is_known = normal(name) in constraints and f"(constraint) {normal(name)}" in text.lower()
         if is_known and specifier.strip():
-            yield Refusal(normal(name), specifier.strip(), by)
+            yield Refusal(normal(name), FROM_FILE.sub(r"==\1", specifier.strip()), by)
     for name, specifiers in CONSTRAINED.findall(text):
         version = constraints.get(normal(name), "")
         others = [part for part in specifiers.split(",") if part != f"=={version}"]
@@ -140,11 +143,16 @@ def of_message(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
 
 
 def of_names(messages: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
-    """Yield the refusals of pip's short message: `Cannot install a==1 and b==2 because ...`."""
+    """Yield the refusals of pip's short message: `Cannot install a==1 and b==2 because ...`.
+
+    It does not name constraints; a package without a version is refused for the sake of one.
+    """
     for text in messages:
         names = text.removeprefix(CANNOT).partition(" because ")[0]
         for requirement in re.split(r", | and ", names):
-            yield from of_requirement(requirement.strip(), constraints)
+            name, specifier = parsed(FROM_FILE.sub(r"==\1", requirement.strip()))
+            if name in constraints and not (specifier and is_met(specifier, constraints[name])):
+                yield Refusal(name, specifier)
 
 
 def of_uv(arguments: Sequence[str], constraints: dict[str, str]) -> Iterator[Refusal]:
@@ -289,7 +297,7 @@ def project_folder(arguments: Sequence[str]) -> Path:
 
 
 def of_requirement(text: str, constraints: dict[str, str]) -> Iterator[Refusal]:
-    name, specifier = parsed(text)
+    name, specifier = parsed(WHEEL.sub(r"\1==\2", text) if WHEEL.fullmatch(text) else text)
     if name in constraints and not is_met(specifier, constraints[name]):
         yield Refusal(name, specifier)
 

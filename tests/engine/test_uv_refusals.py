@@ -41,7 +41,15 @@ REFUSED_COMMANDS = (
     "uv pip install -r - <pinned.txt",
     "uv pip install -r <(echo other) -r <(echo six==1.16.0)",
     "echo six==1.16.0 | uv pip sync -",
+    "uv pip install /tmp/wheels/six-1.16.0-py3-none-any.whl",
     "echo six==1.16.0 | uv pip compile --quiet -",
+)
+REFUSED_BY_PIP = (
+    "echo six==1.16.0 | pip install -r /dev/stdin",
+    "echo six==1.16.0 | pip install --quiet -r /dev/stdin",
+    "pip install --quiet -r <(echo six==1.16.0)",
+    "pip install /tmp/wheels/six-1.16.0-py3-none-any.whl",
+    "pip install --quiet /tmp/wheels/six-1.16.0-py3-none-any.whl",
 )
 TAKEN_COMMANDS = (
     "uv pip install --system other",
@@ -71,6 +79,18 @@ def test_another_version_is_refused_with_its_reason(layout_image: LayoutImage) -
         assert lines[-2] == "ended with 1"
         assert lines[-1].startswith("/opt/env/lib/")
     assert len(outputs) >= len(REFUSED_COMMANDS)
+
+
+def test_pip_explains_requirements_of_every_source(layout_image: LayoutImage) -> None:
+    quiet = ("export PIP_NO_INDEX=1; pip install --quiet -c pinned.txt six", *REFUSED_BY_PIP)
+    first, *others = run_all(layout_image, quiet, "echo")
+    assert "dlimg: six is refused: this image was built" in "\n".join(first)
+    for command, lines in zip(REFUSED_BY_PIP, others, strict=False):
+        text = "\n".join(lines)
+        assert f"dlimg: {REFUSED}" in text, f"{command}: {text}"
+        assert "nevertheless: PIP_CONSTRAINT=/dev/null pip install " in text
+        assert lines[-1] == "ended with 1"
+    assert len(others) >= len(REFUSED_BY_PIP)
 
 
 def test_another_package_comes_beside_those_of_the_image(layout_image: LayoutImage) -> None:

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.engine
 
 CELL = "jax-0.12.0.1-cpu-py3.13-debian13-workspace"
 TOKEN = secrets.token_hex(16)
+OTHER_KEY = (
+    "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIAABAgMEBQYHCAkKCwwNDg8"
+    "QERITFBUWFxgZGhscHR4fAAAABHNzaDo= a key  of somebody else"
+)
 # Variables that hosts give, one of them hard to quote.
 GIVEN = {
     "MODEL": "a model",
@@ -117,7 +121,7 @@ def started(
     name = f"dlimg-test-modes-{secrets.token_hex(4)}"
     running = Running(engine=engine, name=name, key=key)
     ports = ("--publish", "127.0.0.1::8888", "--publish", "127.0.0.1::2222")
-    public = f"PUBLIC_KEY={Path(f'{key}.pub').read_text()}"
+    public = f"PUBLIC_KEY=# two\r\n{OTHER_KEY}\r\n{Path(f'{key}.pub').read_text()}"
     done = running.docker(
         *("run", "--detach", "--name", name, *ports, "--env", public),
         *("--env", f"JUPYTER_TOKEN={TOKEN}", *options, digest, *command),

@@ -47,6 +47,15 @@ The conflict is caused by:
     assert list(explain.of_message(message, CONSTRAINTS)) == [("torch", "==2.9.0", "")]
 
 
+def test_pip_names_a_wheel_that_was_in_the_way() -> None:
+    message = """
+The conflict is caused by:
+    The user requested torch 2.9.0 (from /tmp/torch-2.9.0-cp313-cp313-linux_x86_64.whl)
+    The user requested (constraint) torch==2.15.0
+"""
+    assert list(explain.of_message(message, CONSTRAINTS)) == [("torch", "==2.9.0", "")]
+
+
 def test_pip_s_short_message_names_the_requirements() -> None:
     """As pip 26 writes it with `--quiet`."""
     text = (
@@ -57,6 +66,10 @@ def test_pip_s_short_message_names_the_requirements() -> None:
         ("torch", "==2.9.0", ""),
         ("torchvision", "<0.21", ""),
     ]
+    text = "Cannot install torch 2.9.0 (from /tmp/torch-2.9.0-py3-none-any.whl) because these"
+    assert list(explain.of_names([text], CONSTRAINTS)) == [("torch", "==2.9.0", "")]
+    text = "Cannot install numpy and torch because these"
+    assert list(explain.of_names([text], CONSTRAINTS)) == [("torch", "", "")]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +148,8 @@ def test_a_project_of_uv_is_told_that_it_gets_packages_of_its_own(
         ("install --requirements=- numpy", ["torch==2.8.0", "torchvision==0.20"]),
         ("pip compile -", ["torch==2.8.0", "torchvision==0.20"]),
         ("pip sync pipe.txt", []),
+        ("install wheels/torch-2.9.0+cu128-cp313-cp313-linux_x86_64.whl", ["torch==2.9.0+cu128"]),
+        ("install https://example.org/torch-2.15.0-cp313-none-any.whl", []),
         ("install --python 3.13 --no-such-option", []),
     ],
 )
