@@ -100,8 +100,11 @@ def nothing_text(picked: PickResult, wish: PickRequest) -> str:
     candidates = (arch for rule in of_rules if rule in rules for arch in of_rules[rule])
     archs = dict.fromkeys(arch for arch in candidates if arch)
     if archs and rules <= of_rules.keys():
+        names = " and ".join(archs)
         return (
-            f"No image in this matrix runs on that machine: it has none for {' and '.join(archs)}"
+            f"No image in this matrix runs on that machine: it has none for {names}; for such"
+            f" machines, a matrix of its own has `platform: {next(iter(archs))}-manylinux_2_28`"
+            " (docs/matrix.md)"
         )
     if wish.versions and not picked.rejections:
         return f"No image in this matrix has {wish.family}{wish.versions}"
