@@ -65,6 +65,7 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     """
     tmp_path_factory.getbasetemp()  # pytest's own stays where it looks for it
     folder = Path(tempfile.mkdtemp(prefix="t-"))
+    folder.chmod(0o1777)  # as /tmp: other users of the tests write there, too
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
         patch.setattr(tempfile, "tempdir", str(folder))
