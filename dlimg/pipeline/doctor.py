@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from dlimg.context import Context
-from dlimg.errors import DlimgError, Negative
+from dlimg.engine.docker_address import named_address
+from dlimg.engine.private_engine import unsupported_reason
+from dlimg.errors import DlimgError, Negative, NoEngine
 from dlimg.host.process import ProcessResult, run, run_streaming
 from dlimg.host.ssh import SshHost, connection_failure, is_ssh_failure
 from dlimg.model import OCI_ARCHITECTURES, LocalMachine
 from dlimg.pipeline.run_image import ImageRequest, choose_image
 from dlimg.registry.reference import parse_reference, registry_url
 from dlimg.run.doctor import DoctorFinding, MachineNeed, findings
+from dlimg.run.lifecycle import running_engine
 from dlimg.run.machine_packages import PackageSources
 from dlimg.run.machine_probe import SCRIPT, MachineProbe, parse_probe
 from dlimg.run.machine_setup import SetupPlan, SetupStep, setup_plan
@@ -70,6 +73,7 @@ def _need(
         except DlimgError as error:
             obstacle = error.problems[0].message
     name = target.host.destination if target.host else ""
+    may_start = not target.host and named_address(context) is None and not unsupported_reason()
     return MachineNeed(
         image=choice.cell if choice else "",
         floor=choice.driver if choice else "",
@@ -78,6 +82,7 @@ def _need(
         wants_gpu=target.request.gpu != "cpu",
         obstacle=obstacle,
         on=f" --on {name}" if name else "",
+        own_engine=may_start,
     )
 
 
@@ -113,7 +118,8 @@ def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProb
     if host:
         completed = host.run(arguments, stdin=SCRIPT, timeout=_SECONDS)
     else:
-        completed = run(arguments, env=context.environment, stdin=SCRIPT, timeout=_SECONDS)
+        environment = _leading_to_engine(context).environment
+        completed = run(arguments, env=environment, stdin=SCRIPT, timeout=_SECONDS)
     probe = parse_probe(completed.stdout)
     if probe is None:
         name = host.destination if host else "this machine"
@@ -121,6 +127,16 @@ def _probe(host: SshHost | None, registry: str, context: Context) -> MachineProb
         hint = "a machine with Linux and a POSIX shell is needed; `--on user@vm` names one"
         raise Negative(f"{name} does not answer as Linux does{reason}", hint=hint)
     return probe
+
+
+def _leading_to_engine(context: Context) -> Context:
+    """Return a context that leads `docker` to the engine that runs here use, if one answers."""
+    try:
+        engine = running_engine(context)
+    except NoEngine:
+        return context
+    path = f"{engine.docker.parent}:{engine.environment.get('PATH', '')}"
+    return replace(engine.context, environment={**engine.environment, "PATH": path})
 
 
 def sources(context: Context) -> PackageSources:

@@ -35,7 +35,8 @@ class MachineNeed:
     """The needs of the chosen image: its name, driver floor with source, and bytes to pull.
 
     `wants_gpu` is false for the CPU; `obstacle` is why no image runs on the machine. `on` is the
-    option for the machine, for remedies. `now` is the time of the machine that asks.
+    option for the machine, for remedies. `now` is the time of the machine that asks. With
+    `own_engine` a run here starts dlimg's own engine where none runs.
     """
 
     image: str = ""
@@ -47,6 +48,12 @@ class MachineNeed:
     registry: str = ""
     on: str = ""
     now: float | None = None
+    own_engine: bool = False
+
+    @property
+    def place(self) -> str:
+        """The end of a remedy that is for another machine."""
+        return " there" if self.on else ""
 
 
 def findings(probe: MachineProbe, need: MachineNeed) -> tuple[DoctorFinding, ...]:
@@ -85,14 +92,16 @@ def _system(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
 def _engine(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
     server = probe.docker_version.get("Server") or {}
     version = str(server.get("Version", "")) if isinstance(server, dict) else ""
-    if not probe.has_docker:
+    if need.own_engine and not version:
+        yield _warning("engine", "none runs", "none: `dlimg run` starts dlimg's own")
+    elif not probe.has_docker:
         yield _failed("engine", "there is no docker", _DRIVER_PLAN.format(on=need.on))
     elif not probe.may_use_docker:
-        remedy = "`sudo usermod -aG docker $USER` there, then log in anew"
+        remedy = f"`sudo usermod -aG docker $USER`{need.place}, then log in anew"
         yield _failed("engine", "this user may not use docker", remedy)
     elif not version:
         reason = probe.docker_error or "it does not answer"
-        yield _failed("engine", reason, "`sudo systemctl enable --now docker` there")
+        yield _failed("engine", reason, f"`sudo systemctl enable --now docker`{need.place}")
     elif numbers(version) < numbers(OLDEST_ENGINE):
         message = f"docker {version} is older than {OLDEST_ENGINE}"
         yield _failed("engine", message, "install a newer one: docs.docker.com/engine/install")
@@ -200,7 +209,8 @@ def _disk(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
         if free >= least:
             yield _ok("disk", f"{name} has {bytes_text(free)} free")
             continue
-        remedy = "`docker system prune` there, or a larger disk"
+        prune = "`docker system prune` there" if need.on else "`dlimg rm --ended`, `dlimg prune`"
+        remedy = f"{prune}, or a larger disk"
         yield _failed("disk", f"{name} has {bytes_text(free)} free: {reason}", remedy)
 
 
@@ -219,7 +229,7 @@ def _shm(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
         )
 
 
-def _quota(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
+def _quota(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
     quota, _, period = probe.cpu_max.partition(" ")
     if quota.isdecimal() and period.isdecimal() and int(period):
         cpus = int(quota) / int(period)
@@ -230,7 +240,7 @@ def _quota(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
         yield _warning("quota", message, "a larger machine, or smaller batches")
     if probe.quota:
         message = f"the user's disk quota is used up: {probe.quota}"
-        yield _failed("quota", message, "remove files there, or ask for more")
+        yield _failed("quota", message, f"remove files{need.place}, or ask for more")
 
 
 def _clock(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
@@ -239,14 +249,14 @@ def _clock(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
     off = probe.time - need.now
     if abs(off) > _CLOCK_SECONDS:
         message = f"its clock is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'} of this one's"
-        yield _failed("clock", message, "`sudo timedatectl set-ntp true` there")
+        yield _failed("clock", message, f"`sudo timedatectl set-ntp true`{need.place}")
     else:
         yield _ok("clock", "it agrees with this machine's")
 
 
-def _ports(probe: MachineProbe, _need: MachineNeed) -> Iterator[DoctorFinding]:
+def _ports(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]:
     for port in probe.ports:
-        message = f"port {port} is taken there"
+        message = f"port {port} is taken{need.place}"
         yield _warning("ports", message, "none: runs take a free one; with docker, `-p OTHER:PORT`")
     if not probe.ports:
         yield _ok("ports", "8888 and 2222 are free")
@@ -260,7 +270,7 @@ def _registry(probe: MachineProbe, need: MachineNeed) -> Iterator[DoctorFinding]
             check="network", state="not checked", message="the name was not looked up"
         )
     elif probe.registry and probe.registry_error:
-        message = f"{need.registry} does not answer there: {probe.registry_error}"
+        message = f"{need.registry} does not answer{need.place}: {probe.registry_error}"
         yield _warning("network", message, "check its network, firewall and proxy")
     elif probe.registry:
         yield _ok("network", f"the name {need.registry} can be resolved")

@@ -63,6 +63,29 @@ def failed(probe: MachineProbe, need: MachineNeed = NEED) -> list[DoctorFinding]
     return [row for row in findings(probe, need) if row.state == "failed"]
 
 
+def test_a_machine_that_asks_itself_may_start_an_engine_of_its_own() -> None:
+    own = replace(NEED, on="", own_engine=True)
+    for fields in ({"has_docker": False}, {"docker_error": "Cannot connect"}):
+        rows = findings(replace(GOOD, docker_version={}, **fields), own)
+        assert [row.message for row in rows if row.state != "ok"] == ["none runs"]
+    assert findings(GOOD, own)[1].message == "docker 28.5.2"
+    full = failed(replace(GOOD, disk_docker=0), replace(own, own_engine=False))
+    assert "`dlimg prune`" in full[0].remedy
+
+
+def test_no_remedy_for_this_machine_points_to_another() -> None:
+    probe = replace(
+        GOOD, docker_version={}, disk_docker=0, quota="/ 9*", ports=(8888,), registry_error="x"
+    )
+    rows = findings(probe, replace(NEED, on="", now=9e9))
+    assert len([row for row in rows if row.state != "ok"]) >= 6
+    assert not [
+        row
+        for row in rows
+        if " there" in f"{row.message} {row.remedy}" and row.state != "ok" and row.check != "disk"
+    ]
+
+
 def test_a_good_machine_has_nothing_to_mend() -> None:
     rows = findings(GOOD, NEED)
     assert {row.state for row in rows} == {"ok"}
