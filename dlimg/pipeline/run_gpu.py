@@ -1,12 +1,15 @@
 """The decision about a run's GPUs, from the options, the machine and the engine."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from dlimg.engine.client import Engine
 from dlimg.errors import Negative, Problem
 from dlimg.model import LocalMachine
 from dlimg.run.gpu_access import gpu_access, no_access, stale_cdi
 from dlimg.run.model import NO_GPU, GpuAccess, RunRequest
+
+_WITHOUT: Final = "or leave out --gpu and --device: `--cpu` runs without one"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,5 +35,7 @@ def decide_gpu(request: RunRequest, machine: LocalMachine | None, engine: Engine
     findings = machine.findings if machine and not machine.gpus else ()
     problem = stale or no_access(findings)
     if is_required:
-        raise Negative.of([replace(problem, message=f"no GPU for this run: {problem.message}")])
+        hint = "; ".join(filter(None, (problem.hint, _WITHOUT)))
+        message = f"no GPU for this run: {problem.message}"
+        raise Negative.of([replace(problem, message=message, hint=hint)])
     return GpuDecision(access=NO_GPU, notes=(problem,))

@@ -42,7 +42,7 @@ def locate_image(choice: ImageChoice, engine: Engine, context: Context) -> Locat
         try:
             reason = pull(first, engine, context)
         except NetworkFailure as error:
-            failure, reason = error, ""
+            failure, reason = _with_build(error, choice, engine), ""
         located = _in_engine(first, engine)
         if located:
             return located
@@ -79,6 +79,15 @@ def with_layer(
     """Return the image with the project's packages and setup on top."""
     name = layered_image(request.layer, image.name, request.folder, engine, context)
     return _in_engine(name, engine) or image
+
+
+def _with_build(error: NetworkFailure, choice: ImageChoice, engine: Engine) -> NetworkFailure:
+    """Return the failure with the command that makes the image without a registry."""
+    if not choice.cell or engine.ssh:
+        return error
+    problem = error.problems[0]
+    hint = f"{problem.hint}; `dlimg build {choice.cell}` builds it here"
+    return NetworkFailure(problem.message, hint=hint)
 
 
 def _no_image(choice: ImageChoice, engine: Engine) -> Negative:

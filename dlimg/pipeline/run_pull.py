@@ -60,8 +60,6 @@ def pull(name: str, engine: Engine, context: Context) -> str:
     except docker.errors.NotFound as error:
         return str(error.explanation or "it does not exist")
     except docker.errors.APIError as error:
-        if not reference.host:
-            return str(error.explanation)
         message = f"{name_of(engine)} cannot pull {name}: {error.explanation}"
         raise NetworkFailure(message, hint=_pull_hint(reference, engine)) from error
     if not reason and reference.host:
@@ -75,11 +73,12 @@ def name_of(engine: Engine) -> str:
 
 
 def _pull_hint(reference: ImageReference, engine: Engine) -> str:
-    login = f"a private one needs `docker login {reference.host}`"
+    host = reference.host or "docker.io"
+    login = f"a private one needs `docker login {host}`"
     if not engine.ssh:
         return f"check the name and the network; {login}"
     name = engine.ssh.destination
-    return f"check that {name} reaches {reference.host} (`dlimg doctor --on {name}`); {login} there"
+    return f"check that {name} reaches {host} (`dlimg doctor --on {name}`); {login} there"
 
 
 def is_published(name: str, context: Context) -> bool:

@@ -285,10 +285,24 @@ def test_a_registry_that_does_not_answer_is_no_obstacle_where_the_engine_has_an_
     api.pull_error = "dial tcp: connection refused"
     engine = run_engine.engine(api, context)
     choice = ImageChoice(names=("127.0.0.1:9/team/jax:1", "dlimg/jax:1"), cell=JAX)
-    with pytest.raises(NetworkFailure, match="connection refused"):
+    with pytest.raises(NetworkFailure, match="connection refused") as error:
         locate_image(choice, engine, context)
+    assert f"`dlimg build {JAX}` builds it here" in error.value.problems[0].hint
     api.images["dlimg/jax:1"] = "sha256:55"
     assert locate_image(choice, engine, context).digest == "sha256:55"
+
+
+def test_an_image_of_docker_hub_that_cannot_be_asked_for_is_a_failure_of_the_network(
+    api: run_engine.FakeApi, context: Context
+) -> None:
+    engine = run_engine.engine(api, context)
+    choice = ImageChoice(names=("python:3.12",))
+    with pytest.raises(Negative, match=r"there is no image python:3\.12"):
+        locate_image(choice, engine, context)
+    api.pull_error = "lookup registry-1.docker.io: no such host"
+    with pytest.raises(NetworkFailure, match="no such host") as error:
+        locate_image(choice, engine, context)
+    assert error.value.problems[0].hint.endswith("`docker login docker.io`")
 
 
 @pytest.mark.parametrize(
@@ -440,7 +454,7 @@ def test_without_a_gpu_a_device_of_the_engine_counts_only_if_a_gpu_is_wanted(
     assert decide(NO_DRIVER, context, "gpu", DiscoveredDevices=ALL).access
     with pytest.raises(Negative, match="no GPU for this run: no NVIDIA GPU") as error:
         decide(NO_DRIVER, context, "gpu")
-    assert error.value.problems[0].hint == "install one"
+    assert error.value.problems[0].hint.startswith("install one; or leave out --gpu")
 
 
 def test_a_gpu_that_the_engine_does_not_give_is_named_and_the_run_goes_on(
