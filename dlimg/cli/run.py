@@ -104,7 +104,7 @@ def _add_contents(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[HOST:]PORT",
-        help="a port of the container, on 127.0.0.1 here; at a free port without HOST",
+        help="a port of the container, on 127.0.0.1 here; at PORT or a free one without HOST",
     )
 
 

@@ -6,13 +6,13 @@ import re
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine, is_rootless
-from dlimg.errors import BadInput, DlimgError, Negative
+from dlimg.errors import DlimgError, Negative
 from dlimg.host.ignore import (
     FileState,
     IgnoreRules,
@@ -21,9 +21,10 @@ from dlimg.host.ignore import (
     first_ignored,
     list_folder,
 )
-from dlimg.host.ports import is_free
+from dlimg.host.process import wait_until
 from dlimg.host.ssh import SshHost
 from dlimg.model import LocalMachine
+from dlimg.run.container import container_state
 from dlimg.run.find import BASE_LABEL
 from dlimg.run.gpu_queue import FOLDER as LOCK_FOLDER
 from dlimg.run.gpu_queue import lock_files
@@ -42,10 +43,11 @@ from dlimg.run.modes import (
     JUPYTER_PORT,
     SSH_PORT,
     TOKEN,
-    addresses,
     has_jupyter,
     has_ssh,
-    same_port,
+    jupyter_address,
+    ports_here,
+    servers_answer,
 )
 from dlimg.run.names import parse_run
 from dlimg.run.record import read_records
@@ -69,6 +71,8 @@ from dlimg.units import bytes_text, counted
 FOLDER: Final = "dlimg-runs"  # in the user's home there
 _MOST_NAMES: Final = 5
 _SYNC_SECONDS: Final = 2.0
+_SOON_SECONDS: Final = 2.0
+_SERVER_SECONDS: Final = 15.0
 _FACTS: Final = r"""
 echo "user $(id -u):$(id -g)"
 echo "home $(cd && pwd -P)"
@@ -126,12 +130,11 @@ def parse_machine(text: str) -> MachineFacts | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteMachine:
-    """Another machine for a run: its connection and facts, and the ports to open on this one."""
+    """Another machine for a run: its connection and facts."""
 
     host: SshHost
     facts: MachineFacts
     context: Context
-    ports: list[PortMapping] = field(default_factory=list)
 
     @property
     def detected(self) -> LocalMachine:
@@ -156,11 +159,9 @@ class RemoteMachine:
 
     def prepare(self, spec: RunSpec, record: RunRecord) -> RunSpec:
         """Send code and data; return the specification with the folders of that machine."""
-        self._refuse_taken_ports(spec.ports)
         base = remote_base(record.folder)
         mounts = tuple(self._mount(mount, record, base) for mount in spec.mounts)
         ports = tuple(replace(port, host=0, address="127.0.0.1") for port in spec.ports)
-        self.ports.extend(spec.ports)
         labels = {**spec.labels, BASE_LABEL: base}
         return replace(spec, mounts=mounts, ports=ports, labels=labels)
 
@@ -190,12 +191,6 @@ class RemoteMachine:
 
     def _at(self, mount: Mount, path: str) -> Mount:
         return replace(mount, source=f"{self.facts.home}/{path}")
-
-    def _refuse_taken_ports(self, ports: Iterable[PortMapping]) -> None:
-        for port in ports:
-            if port.host and not is_free(port.host):
-                hint = f"name a free one, `--port OTHER:{port.container}`, or leave it out"
-                raise BadInput(f"port {port.host} is taken on this machine", hint=hint)
 
 
 def remote_base(folder: str) -> str:
@@ -317,11 +312,13 @@ def _fetch(
 
 
 def remove_there(record: RunRecord, engine: Engine, context: Context) -> None:
-    """Remove the output folder of a run from another machine, and its ssh configuration.
+    """Remove a run's ssh configuration, and its output folder from another machine.
 
     A run that was started on that machine keeps its own folder.
     """
-    if engine.ssh and PurePosixPath(record.base).parent.name == FOLDER:
+    if engine.ssh is None:
+        remove_block(record.run, context)
+    elif PurePosixPath(record.base).parent.name == FOLDER:
         remove_block(record.run, context)
         path = f"{record.base}/output/{record.run.number}"
         engine.ssh.run(["rm", "-rf", "--", path])
@@ -341,12 +338,13 @@ def reach(
     """
     if not status.ports:
         return ()
-    record, user = status.record, _user_of(status.record, engine)
+    record = status.record
     if has_jupyter(record.mode) and TOKEN not in hidden:
         hidden = values_in(record.container, [TOKEN], engine)
     ports = status.ports
     if engine.ssh is not None:
-        ports = open_tunnels(engine.ssh, wanted or list(map(same_port, ports)), ports)
+        usual = ports_here(PortMapping(container=port) for port in ports)
+        ports = open_tunnels(engine.ssh, wanted or tuple(usual), ports)
     servers = {JUPYTER_PORT} if has_jupyter(record.mode) else set()
     servers |= {SSH_PORT} if has_ssh(record.mode) else set()
     others = [
@@ -354,23 +352,35 @@ def reach(
         for port, local_port in ports.items()
         if port not in servers
     ]
-    if engine.ssh is None:
-        return (*addresses(record.mode, ports, hidden, user), *others)
-    jupyter = {JUPYTER_PORT: ports.get(JUPYTER_PORT, 0)}
-    return (
-        *addresses(record.mode, jupyter, hidden, user),
-        *others,
-        *ssh_lines(status, engine, context),
-    )
+    _wait_for_servers(record, ports, engine)
+    jupyter = [jupyter_address(ports[port], hidden) for port in servers & {JUPYTER_PORT} & {*ports}]
+    return (*jupyter, *others, *ssh_lines(status, engine, context))
+
+
+def _wait_for_servers(record: RunRecord, ports: Mapping[int, int], engine: Engine) -> None:
+    """Wait some seconds until a run's servers answer; log that it takes longer."""
+
+    def is_over() -> bool:
+        if servers_answer(record.mode, ports):
+            return True
+        state = container_state(record.container, engine)
+        return state is None or state.status != "running"
+
+    if record.queue or engine.host.startswith("tcp://") or wait_until(is_over, _SOON_SECONDS):
+        return
+    log = engine.context.log
+    log(f"{record.run}: waiting for its server")
+    if not wait_until(is_over, _SERVER_SECONDS):
+        log(f"{record.run}: its server does not answer yet; `dlimg logs {record.run}` says more")
 
 
 def ssh_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:
-    """Return the command that logs in to a run with an ssh server on another machine."""
+    """Return the command that logs in to a run with an ssh server."""
     port = status.ports.get(SSH_PORT)
-    if engine.ssh is None or port is None or not has_ssh(status.record.mode):
+    if port is None or not has_ssh(status.record.mode):
         return ()
     user = _user_of(status.record, engine)
-    return (f"ssh: {write_block(status.record.run, engine.ssh, port, user, context)}",)
+    return (f"ssh: {write_block(status.record, engine.ssh, port, user, context)}",)
 
 
 def detached_lines(status: RunStatus, engine: Engine, context: Context) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ from dlimg.run.model import (
     RunRequest,
     RunSpec,
 )
-from dlimg.run.modes import ModeSetup, has_ssh, mode_setup
+from dlimg.run.modes import ModeSetup, has_ssh, mode_setup, ports_here
 from dlimg.run.names import (
     check_name,
     data_targets,
@@ -177,6 +177,7 @@ def _parts(
     """Return the parts of a specification that do not depend on the run's number."""
     context = engine.context
     setup = mode_setup(request.mode, {**request.variables, **secrets}, context)
+    setup = replace(setup, ports=_ports((*setup.ports, *request.ports), engine))
     decision = decide_gpu(request, machine.detected, engine)
     for note in decision.notes:
         context.log(f"note: {note}")
@@ -198,6 +199,11 @@ def _parts(
         hidden={**secrets, **setup.hidden},
         setup=setup,
     )
+
+
+def _ports(wanted: tuple[PortMapping, ...], engine: Engine) -> tuple[PortMapping, ...]:
+    # Those of an engine at a TCP address may be another machine's.
+    return wanted if engine.host.startswith("tcp://") else tuple(ports_here(wanted))
 
 
 def _choice(request: RunRequest, decision: GpuDecision, matrix: str, engine: Engine) -> ImageChoice:
@@ -343,7 +349,7 @@ def _spec(
         command=stoppable(record.command),
         entrypoint=start_entrypoint(conditions, parts.image.entrypoint),
         mounts=(*mounts, *_start_mounts(conditions, locks)),
-        ports=(*parts.setup.ports, *request.ports),
+        ports=parts.setup.ports,
         variables={
             **_identity(record.run, parts.image, engine.context),
             **({} if stoppable(record.command) == record.command else {SIGNAL_GROUP: "1"}),

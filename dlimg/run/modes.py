@@ -1,14 +1,14 @@
 """The modes of a run with a server: their ports, variables and addresses."""
 
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.host.ports import is_free
+from dlimg.host.ports import LOOPBACK, answers, is_free
 from dlimg.host.process import run
 from dlimg.run.model import Mode, PortMapping
 
@@ -43,20 +43,41 @@ def mode_setup(mode: Mode, user_values: Mapping[str, str], context: Context) -> 
     """
     ports, variables, hidden = [], {}, {}
     if has_jupyter(mode):
-        ports.append(same_port(JUPYTER_PORT))
+        ports.append(PortMapping(container=JUPYTER_PORT))
         if TOKEN not in user_values:
             hidden[TOKEN] = secrets.token_hex(24)
     if has_ssh(mode):
-        ports.append(same_port(SSH_PORT))
+        ports.append(PortMapping(container=SSH_PORT))
         variables["SSH_PORT"] = str(SSH_PORT)
         if PUBLIC_KEY not in user_values:
             variables[PUBLIC_KEY] = public_keys(context)
     return ModeSetup(ports=tuple(ports), variables=variables, hidden=hidden)
 
 
-def same_port(port: int) -> PortMapping:
-    """Return the mapping to the same port of this machine, or to any free one if it is taken."""
-    return PortMapping(container=port, host=port if is_free(port) else 0)
+def ports_here(ports: Iterable[PortMapping]) -> Iterator[PortMapping]:
+    """Yield the mappings, once each: without a port of this machine to the same one, if it is free.
+
+    A mapping with one replaces the others of its port. Raises BadInput for one that is taken.
+    """
+    wanted = tuple(dict.fromkeys(ports))
+    named = {port.host for port in wanted if port.host}
+    replaced = {port.container for port in wanted if port.host}
+    for port in wanted:
+        if port.host and port.address == LOOPBACK and not is_free(port.host):
+            hint = f"name a free one, `--port OTHER:{port.container}`, or leave it out"
+            raise BadInput(f"port {port.host} is taken on this machine", hint=hint)
+        if port.host:
+            yield port
+        elif port.container not in replaced:
+            is_usable = port.container not in named and is_free(port.container)
+            yield replace(port, host=port.container if is_usable else 0)
+
+
+def servers_answer(mode: Mode, ports: Mapping[int, int]) -> bool:
+    """Return whether the servers of a mode answer at their ports of this machine."""
+    requests = {JUPYTER_PORT: b"GET /api HTTP/1.0\r\n\r\n"} if has_jupyter(mode) else {}
+    requests |= {SSH_PORT: b""} if has_ssh(mode) else {}  # it speaks first
+    return all(answers(ports[port], text) for port, text in requests.items() if port in ports)
 
 
 def public_keys(context: Context) -> str:
@@ -73,12 +94,6 @@ def public_keys(context: Context) -> str:
     return "\n".join(texts)
 
 
-def addresses(
-    mode: Mode, ports: Mapping[int, int], hidden: Mapping[str, str], user: str
-) -> Iterator[str]:
-    """Yield the addresses on this machine of a run's servers."""
-    if has_jupyter(mode) and JUPYTER_PORT in ports:
-        token = f"?token={hidden[TOKEN]}" if TOKEN in hidden else ""
-        yield f"Jupyter: http://127.0.0.1:{ports[JUPYTER_PORT]}/lab{token}"
-    if has_ssh(mode) and SSH_PORT in ports:
-        yield f"ssh: ssh -p {ports[SSH_PORT]} {user}@127.0.0.1"
+def jupyter_address(port: int, hidden: Mapping[str, str]) -> str:
+    token = f"?token={hidden[TOKEN]}" if TOKEN in hidden else ""
+    return f"Jupyter: http://127.0.0.1:{port}/lab{token}"

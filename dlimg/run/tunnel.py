@@ -1,4 +1,4 @@
-"""Tunnels to the ports of a run on another machine, and its block in an ssh configuration."""
+"""Tunnels to the ports of a run on another machine, and a run's block in an ssh configuration."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from dlimg.context import Context
 from dlimg.errors import NetworkFailure
 from dlimg.host.ports import free_port
 from dlimg.host.ssh import SshHost
-from dlimg.run.model import PortMapping, RunName
+from dlimg.run.model import PortMapping, RunName, RunRecord
 
 FILE: Final = "ssh_config"
 _FOLDER: Final = "ssh_config.d"
@@ -42,27 +42,35 @@ def _open(host: SshHost, requested: int, remote_port: int) -> int:
     return port
 
 
-def write_block(run: RunName, host: SshHost, port: int, user: str, context: Context) -> str:
-    """Write the block of a run into dlimg's own ssh configuration; return the line that uses it."""
-    name = f"dlimg-{run.name}-{run.number}"
+def write_block(
+    record: RunRecord, host: SshHost | None, port: int, user: str, context: Context
+) -> str:
+    """Write the block of a run into dlimg's own ssh configuration; return the line that uses it.
+
+    Each container has host keys of its own, and so a name of its own for them.
+    """
+    name = f"dlimg-{record.run.name}-{record.run.number}"
     known_hosts = context.config / "ssh_known_hosts"
-    proxy = shlex.join(["ssh", *_config_of(host), "-W", "127.0.0.1:%p", "--", host.destination])
     lines = (
         f"Host {name}",
         "    HostName 127.0.0.1",
         f"    Port {port}",
         f"    User {user}",
-        f"    ProxyCommand {proxy}",
-        f"    HostKeyAlias {name}",
+        *([f"    ProxyCommand {_proxy(host)}"] if host else []),
+        f"    HostKeyAlias {name}-{record.container[:12]}",
         f'    UserKnownHostsFile "{known_hosts}"',
         "    StrictHostKeyChecking accept-new",
     )
-    atomic_write(_block_file(run, context), "\n".join(lines) + "\n", mode=0o600)
+    atomic_write(_block_file(record.run, context), "\n".join(lines) + "\n", mode=0o600)
     main = context.config / FILE
     atomic_write(main, f'Include "{context.config / _FOLDER}/*.conf"\n', mode=0o600)
     if _is_included(main, context):
         return f"ssh {name}"
     return f"ssh -F {shlex.quote(str(main))} {name}"
+
+
+def _proxy(host: SshHost) -> str:
+    return shlex.join(["ssh", *_config_of(host), "-W", "127.0.0.1:%p", "--", host.destination])
 
 
 def remove_block(run: RunName, context: Context) -> None:

@@ -405,8 +405,8 @@ def test_a_port_that_is_taken_is_named(folder: Folder) -> None:
     assert first.returncode == 0
     assert "port 80 is at http://127.0.0.1:18923" in first.stderr
     ended = serve()
-    assert ended.returncode == 1
-    assert "--port HOST:PORT" in ended.stderr
+    assert ended.returncode == 2
+    assert "port 18923 is taken on this machine" in ended.stderr
     assert len(json.loads(folder.dlimg("ps", "--format", "json").stdout)) == 1
 
 

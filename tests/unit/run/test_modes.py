@@ -2,12 +2,15 @@
 
 import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.run.modes import JUPYTER_PORT, addresses, mode_setup
+from dlimg.host.ports import free_port
+from dlimg.run.model import PortMapping
+from dlimg.run.modes import jupyter_address, mode_setup, ports_here, servers_answer
 
 KEY = "ssh-ed25519 AAAA me"
 
@@ -52,23 +55,47 @@ def test_ssh_without_any_key_is_refused(tmp_path: Path) -> None:
     assert "ssh-keygen" in error.value.problems[0].hint
 
 
-def test_a_port_that_is_taken_is_left_to_the_engine(
-    keyed: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_port_is_the_same_here_if_it_is_free_and_any_other_if_it_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        monkeypatch.setattr("dlimg.run.modes.JUPYTER_PORT", taken)
-        assert mode_setup("jupyter", {}, keyed).ports[0].host == 0
-    assert mode_setup("jupyter", {}, keyed).ports[0].host == taken
+        assert [port.host for port in ports_here([PortMapping(container=taken)])] == [0]
+        with pytest.raises(BadInput, match=f"port {taken} is taken") as error:
+            list(ports_here([PortMapping(container=80, host=taken)]))
+        assert "--port OTHER:80" in error.value.problems[0].hint
+    assert [port.host for port in ports_here([PortMapping(container=taken)])] == [taken]
 
 
-def test_addresses_are_those_of_this_machine() -> None:
-    ports = {JUPYTER_PORT: 49153, 2222: 49154}
-    hidden = {"JUPYTER_TOKEN": "abc"}
-    assert list(addresses("both", ports, hidden, "user")) == [
-        "Jupyter: http://127.0.0.1:49153/lab?token=abc",
-        "ssh: ssh -p 49154 user@127.0.0.1",
-    ]
-    assert list(addresses("jupyter", ports, {}, "user")) == ["Jupyter: http://127.0.0.1:49153/lab"]
-    assert list(addresses("command", ports, hidden, "user")) == []
-    assert list(addresses("jupyter", {}, hidden, "user")) == []
+def test_ports_of_the_user_come_before_those_of_a_mode() -> None:
+    mode, free = PortMapping(container=8888), free_port()
+    other = PortMapping(container=22, host=free)
+    same = PortMapping(container=8888, host=free)
+    assert list(ports_here([mode, same])) == [same]
+    assert len(list(ports_here([mode, mode]))) == 1
+    assert [port.host for port in ports_here([PortMapping(container=free), other])] == [0, free]
+
+
+def greet(server: socket.socket) -> None:
+    with server.accept()[0] as connection:
+        connection.sendall(b"SSH-2.0-x")
+
+
+def test_a_server_answers_once_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ports = {2222: server.getsockname()[1]}
+        monkeypatch.setattr("dlimg.host.ports._ANSWER_SECONDS", 0.1)
+        assert not servers_answer("ssh", ports)
+        server.accept()[0].close()
+        monkeypatch.setattr("dlimg.host.ports._ANSWER_SECONDS", 10.0)
+        speaker = Thread(target=greet, args=(server,))
+        speaker.start()
+        assert servers_answer("ssh", ports)
+        speaker.join()
+        assert servers_answer("command", ports)
+    assert not servers_answer("both", ports)
+
+
+def test_the_address_of_jupyter_has_its_token() -> None:
+    assert jupyter_address(49153, {"JUPYTER_TOKEN": "abc"}) == (
+        "Jupyter: http://127.0.0.1:49153/lab?token=abc"
+    )
+    assert jupyter_address(49153, {}) == "Jupyter: http://127.0.0.1:49153/lab"

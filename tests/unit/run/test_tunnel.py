@@ -10,11 +10,24 @@ import pytest
 from dlimg.context import Context
 from dlimg.errors import NetworkFailure
 from dlimg.host.ssh import SshHost
-from dlimg.run.model import PortMapping, RunName
+from dlimg.run.model import PortMapping, RunName, RunRecord
 from dlimg.run.tunnel import open_tunnels, remove_block, write_block
 
 RUN = RunName(name="hello", number=3)
 HOST = SshHost(destination="me@vm", environment={}, options=("-F", "/my config", "-o", "A=b"))
+
+
+def record_of(run: RunName, container: str = "c1") -> RunRecord:
+    return RunRecord(
+        run=run,
+        container=container,
+        host="",
+        image="i",
+        digest="d",
+        command=(),
+        folder="",
+        output="",
+    )
 
 
 def options_of_ssh(config: Path, name: str) -> dict[str, str]:
@@ -27,7 +40,7 @@ def options_of_ssh(config: Path, name: str) -> dict[str, str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of the expected text are POSIX's")
 def test_ssh_reads_the_block_of_a_run(context: Context) -> None:
-    line = write_block(RUN, HOST, 32768, "user", context)
+    line = write_block(record_of(RUN), HOST, 32768, "user", context)
     config = context.config / "ssh_config"
     assert line == f"ssh -F {config} dlimg-hello-3"
     options = options_of_ssh(config, "dlimg-hello-3")
@@ -39,17 +52,29 @@ def test_ssh_reads_the_block_of_a_run(context: Context) -> None:
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
 
 
+def test_each_container_here_has_a_host_key_of_its_own(context: Context) -> None:
+    names = []
+    for container in ("c1", "c2"):
+        write_block(record_of(RUN, container), None, 2222, "user", context)
+        options = options_of_ssh(context.config / "ssh_config", "dlimg-hello-3")
+        assert (options["hostname"], options["port"]) == ("127.0.0.1", "2222")
+        assert "proxycommand" not in options
+        names.append(options["hostkeyalias"])
+    assert names == ["dlimg-hello-3-c1", "dlimg-hello-3-c2"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of the expected text are POSIX's")
 def test_with_the_configuration_included_the_line_is_short(context: Context) -> None:
     home = Path(context.environment["HOME"])
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh/config").write_text("Include ~/.config/dlimg/ssh_config\nHost *\n")
-    assert write_block(RUN, HOST, 1, "user", context) == "ssh dlimg-hello-3"
+    assert write_block(record_of(RUN), HOST, 1, "user", context) == "ssh dlimg-hello-3"
 
 
 def test_the_block_goes_with_its_run(context: Context) -> None:
     other = RunName(name="hello", number=4)
     for run in (RUN, other):
-        write_block(run, HOST, 1, "user", context)
+        write_block(record_of(run), HOST, 1, "user", context)
     remove_block(RUN, context)
     remove_block(RUN, context)
     names = [path.name for path in (context.config / "ssh_config.d").iterdir()]
