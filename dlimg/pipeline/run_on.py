@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from dlimg.context import Context
 from dlimg.engine.client import Engine, is_rootless
-from dlimg.errors import DlimgError, Negative
+from dlimg.errors import DlimgError, Negative, NetworkFailure
 from dlimg.host.ignore import (
     FileState,
     IgnoreRules,
@@ -387,7 +387,12 @@ def detached_lines(status: RunStatus, engine: Engine, context: Context) -> tuple
     """Return how to reach a run in the background of another machine."""
     has_others = any(port != SSH_PORT for port in status.ports)
     hint = f"`dlimg attach {status.record.run}` opens its ports on this machine"
-    return (*ssh_lines(status, engine, context), *([hint] if has_others else []))
+    lines = ssh_lines(status, engine, context)
+    if lines and engine.ssh:
+        with contextlib.suppress(NetworkFailure):  # the run has started all the same
+            ports = open_tunnels(engine.ssh, (), {SSH_PORT: status.ports[SSH_PORT]})
+            _wait_for_servers(status.record, ports, engine)
+    return (*lines, *([hint] if has_others else []))
 
 
 def _user_of(record: RunRecord, engine: Engine) -> str:

@@ -1,8 +1,10 @@
 """Starting a created container: in the background, followed, or in this terminal."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlimg.context import Log
 from dlimg.engine.client import Engine
@@ -31,7 +33,7 @@ _START_SECONDS = 60.0
 
 
 def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
-    """Start the container and send its secrets; if that fails remove container and record."""
+    """Start the container and send its secrets; if that fails remove it and its record."""
     try:
         start_container(record.container, engine)
         if hidden:
@@ -39,6 +41,10 @@ def start(record: RunRecord, hidden: Mapping[str, str], engine: Engine) -> None:
     except BaseException:
         remove_container(record.container, engine)
         drop_record(record.run, engine.context)
+        output = Path(record.output)
+        if output.name == str(record.run.number):  # so that the next run has the number
+            with contextlib.suppress(OSError):
+                output.rmdir()
         raise
 
 

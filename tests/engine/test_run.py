@@ -397,6 +397,13 @@ def test_two_runs_do_not_write_one_output(folder: Folder, tmp_path: Path) -> Non
     assert f"{folder.name}:1 writes to {output} at this moment" in ended.stderr
 
 
+def test_doctor_examines_the_engine_that_runs_use(folder: Folder, engine: Engine) -> None:
+    ended = folder.dlimg("doctor", "--cpu", "--env", folder.image, "--format", "json")
+    rows = {row["check"]: row for row in json.loads(ended.stdout)["findings"]}
+    assert rows["engine"]["state"] == "ok"
+    assert rows["engine"]["message"] == f"docker {engine.version}"
+
+
 def test_a_port_that_is_taken_is_named(folder: Folder) -> None:
     serve: Callable[[], subprocess.CompletedProcess[str]] = lambda: folder.run(  # noqa: E731
         "-d", "-p", "18923:80", command=("python", "-m", "http.server", "80")

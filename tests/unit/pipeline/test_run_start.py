@@ -18,6 +18,7 @@ from dlimg.model import CheckStatus, DetectedGpu, Evidence, LocalMachine, Verdic
 from dlimg.pipeline.run_gpu import GpuDecision, decide_gpu
 from dlimg.pipeline.run_locate import locate_image
 from dlimg.pipeline.run_start import RunStart, create_run
+from dlimg.run import launch
 from dlimg.run.data_volume import LABEL
 from dlimg.run.find import this_origin
 from dlimg.run.model import RUN_LABEL, DataRequest, GpuChoice, ImageChoice, RunRequest
@@ -168,6 +169,17 @@ def test_without_a_command_or_script_the_run_is_refused(
     with pytest.raises(BadInput, match="there is no command to run"):
         start(command=())
     assert read_records(context) == ()
+
+
+def test_a_container_that_does_not_start_uses_up_no_number(
+    api: run_engine.FakeApi, start: Callable[..., RunStart], context: Context
+) -> None:
+    api.start_error = "executable file not found"
+    first = start().record
+    with pytest.raises(Negative, match="does not start"):
+        launch.start(first, {}, run_engine.engine(api, context))
+    assert not Path(first.output).exists()
+    assert start().record.run == first.run
 
 
 def test_gpu_is_refused_where_the_engine_gives_none(start: Callable[..., RunStart]) -> None:
