@@ -1,5 +1,6 @@
 """TCP ports of this machine's loopback address."""
 
+import errno
 import os
 import socket
 from typing import Final
@@ -9,15 +10,24 @@ _ANSWER_SECONDS: Final = 1.0
 
 
 def is_free(port: int) -> bool:
-    """Return whether a port can be opened."""
+    """Return whether this process can open a port."""
+    return _bind_error(port) == 0
+
+
+def is_taken(port: int) -> bool:
+    """Return whether something has a port; an engine may open those below 1024, too."""
+    return _bind_error(port) == errno.EADDRINUSE
+
+
+def _bind_error(port: int) -> int:
     with socket.socket() as probe:
         if os.name == "posix":  # else a port that was closed is taken for another minute
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error.errno or errno.EIO
+    return 0
 
 
 def free_port() -> int:

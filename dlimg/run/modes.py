@@ -8,7 +8,7 @@ from typing import Final
 
 from dlimg.context import Context
 from dlimg.errors import BadInput
-from dlimg.host.ports import LOOPBACK, answers, is_free
+from dlimg.host.ports import LOOPBACK, answers, is_free, is_taken
 from dlimg.host.process import run
 from dlimg.run.model import Mode, PortMapping
 
@@ -63,7 +63,7 @@ def ports_here(ports: Iterable[PortMapping]) -> Iterator[PortMapping]:
     named = {port.host for port in wanted if port.host}
     replaced = {port.container for port in wanted if port.host}
     for port in wanted:
-        if port.host and port.address == LOOPBACK and not is_free(port.host):
+        if port.host and port.address == LOOPBACK and is_taken(port.host):
             hint = f"name a free one, `--port OTHER:{port.container}`, or leave it out"
             raise BadInput(f"port {port.host} is taken on this machine", hint=hint)
         if port.host:
