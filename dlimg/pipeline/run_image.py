@@ -25,12 +25,19 @@ from dlimg.pipeline.pick import (
 )
 from dlimg.pipeline.shipped import MATRIX
 from dlimg.render.naming import repository_name, tag
+from dlimg.run.imports import imported_modules
 from dlimg.run.model import ImageChoice, Mode
 
 # Also as pip and people write it: jax==0.12, "jax 0.12".
 _ENV: Final = re.compile(r"(?P<family>[a-zA-Z][\w-]*?)(?:(?:-|==| )(?P<version>\d[\w.]*))?")
-_IMPORT: Final = re.compile(r"^[\s\"]*(?:import|from)\s+(\w+)", re.MULTILINE)
-_READ_BYTES: Final = 256 * 1024
+# Where the code imports no framework itself, a library tells which is meant.
+_LIBRARIES: Final = {
+    "jax": "chex diffrax distrax equinox flax haiku jaxtyping numpyro optax orbax",
+    "tensorflow": "keras keras_hub tensorflow_datasets tensorflow_hub tensorflow_probability",
+    "torch": "accelerate diffusers lightning pytorch_lightning timm torchaudio torchvision vllm",
+    "rapids": "cudf cugraph cuml",
+}
+_BUILT_ON: Final = {name: key for key, names in _LIBRARIES.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,16 +160,28 @@ def nearest_version(wanted: str, versions: Iterable[str]) -> str:
 
 def _imported_family(folder: Path, pick_context: PickContext) -> tuple[str, str]:
     """Return the family of the framework that the folder's code imports, and the reason."""
-    for path in _sources(folder):
-        try:
-            text = path.read_text(encoding="utf-8", errors="replace")[:_READ_BYTES]
-        except OSError:
-            continue
-        for module in _IMPORT.findall(text):
-            family = family_of(module, pick_context)
-            if family in pick_context.families:
-                return family, f"{path.name} imports {module}"
+    imports = [(path.name, module) for path in _sources(folder) for module in _modules(path)]
+    reasons: dict[str, str] = {}
+    for file, module in imports:
+        family = family_of(module, pick_context)
+        if family in pick_context.families:
+            reasons.setdefault(family, f"{file} imports {module}")
+    if reasons:
+        family, why = next(iter(reasons.items()))
+        others = [f"; {reasons[other]}, too: --env {other}" for other in list(reasons)[1:]]
+        return family, "".join([why, *others])
+    for file, module in imports:
+        family = family_of(_BUILT_ON.get(module, ""), pick_context)
+        if family in pick_context.families:
+            return family, f"{file} imports {module}"
     return "", "the first of the matrix that runs here"
+
+
+def _modules(path: Path) -> list[str]:
+    try:
+        return list(imported_modules(path.read_text(encoding="utf-8", errors="replace")))
+    except OSError:
+        return []
 
 
 def _sources(folder: Path) -> Iterator[Path]:

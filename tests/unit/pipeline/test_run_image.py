@@ -13,6 +13,9 @@ from dlimg.pipeline.run_image import ImageRequest, choose_image, nearest_version
 from dlimg.run.model import ImageChoice, Mode
 
 MATRIX = str(Path(__file__).parents[3] / "matrix.yaml")
+NOTEBOOK = """{"cells": [
+ {"cell_type": "markdown", "source": ["import torch"]},
+ {"cell_type": "code", "source": ["%pip list\\n", "if 1: import os, jax"]}]}"""
 TODAY = date(2026, 11, 29)
 H200 = LocalMachine(
     gpus=(DetectedGpu(name="NVIDIA H200", capability="9.0"),), driver="580.65.06", arch="x86_64"
@@ -95,6 +98,17 @@ def test_the_nearest_version_differs_least(wanted: str, nearest: str) -> None:
         ("train.py", "from tensorflow import keras\n", "tensorflow"),
         ("a.ipynb", '{"source": ["import numpy\\n",\n "import jax\\n"]}', "jax"),
         ("pkg/model.py", "    from jax import numpy\n", "jax"),
+        ("train.py", "import os, jax\n", "jax"),
+        ("train.py", "import numpy as np, jax.numpy as jnp\n", "jax"),
+        ("train.py", "if True: import jax\n", "jax"),
+        ("train.py", "try:\n    from jax import numpy\nexcept ImportError: pass\n", "jax"),
+        ("train.py", '"""\nimport torch\n"""\nimport jax\n', "jax"),
+        ("train.py", "from .torch import x\nimport flax\n", "jax"),
+        ("train.py", "import optax\n", "jax"),
+        ("train.py", "import keras\n", "tensorflow"),
+        ("train.py", "import keras\nimport jax\n", "jax"),
+        ("train.py", "import os, jax\nprint 'old'\n", "jax"),
+        ("b.ipynb", NOTEBOOK, "jax"),
     ],
 )
 def test_without_env_the_imports_of_the_code_decide(
@@ -106,6 +120,13 @@ def test_without_env_the_imports_of_the_code_decide(
     choice = choose("", tmp_path)
     assert choice.cell.startswith(f"{family}-")
     assert f"{path.name} imports" in choice.reason
+
+
+def test_a_second_framework_of_the_code_is_named_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import torch, jax\n")
+    choice = choose("", tmp_path)
+    assert choice.cell.startswith("pytorch-")
+    assert choice.reason.endswith("train.py imports torch; train.py imports jax, too: --env jax")
 
 
 def test_a_gpu_gets_a_cuda_image_that_runs_on_it(tmp_path: Path) -> None:
