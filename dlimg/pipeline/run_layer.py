@@ -12,17 +12,20 @@ from typing import Any, Final
 import docker
 
 from dlimg.atomic_write import atomic_write
+from dlimg.builders.progress import BuildProgress, advance, failure_log
 from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.context import Context
 from dlimg.engine.client import Engine, check_buildx
 from dlimg.errors import BadInput, Negative
-from dlimg.host.process import run
+from dlimg.host.process import run_streaming
 from dlimg.run.model import ProjectLayer
 
 LOCK: Final = "dlimg.lock"
 REPOSITORY: Final = "dlimg-project"
 _FORMAT: Final = 1
 _SECONDS: Final = 3600
+# With --quiet, pip would not say which requirements are in conflict.
+_PIP_PROGRESS: Final = ("Collecting ", "  Downloading ", "  Using cached ", "Requirement already ")
 # Mounted in every step that uses a network; none of them stays in the image.
 _MOUNTS: Final = " ".join(
     f"--mount=type=secret,id={name},mode=0444,required=false"
@@ -166,7 +169,7 @@ COPY <<'REQUIREMENTS' /tmp/packages.txt
 REQUIREMENTS
 RUN {_MOUNTS} <<'STEP'
 {_SETTINGS}
-pip install --dry-run --quiet --only-binary :all: --report /tmp/report.json \\
+pip install --dry-run --only-binary :all: --report /tmp/report.json \\
     --requirement /tmp/packages.txt
 STEP
 FROM scratch
@@ -213,14 +216,28 @@ def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Cont
     check_buildx(engine)
     with secrets_from(context) as secrets:
         options = () if engine.ssh else _secret_options(secrets)
-        arguments = ("buildx", "build", "--progress", "plain", "--provenance=false")
+        arguments = ("buildx", "build", "--progress", "rawjson", "--provenance=false")
         argv = engine.docker_argv(*arguments, *output, *options, "-")
         environment = {**engine.environment, **secrets.arguments}
-        completed = run(argv, env=environment, stdin=dockerfile, timeout=_SECONDS)
+        progress = BuildProgress(cell=REPOSITORY)
+
+        def on_line(line: str) -> None:
+            nonlocal progress
+            progress = advance(progress, line)
+
+        completed = run_streaming(
+            argv, on_line=on_line, env=environment, stdin=dockerfile, timeout=_SECONDS
+        )
     if completed.returncode != 0:
-        hint = "check `packages`, `apt` and `setup` in dlimg.yaml"
-        raise Negative(f"the project's layer is not built:\n{completed.tail}", hint=hint)
+        raise layer_failure(progress)
     return completed.stdout
+
+
+def layer_failure(progress: BuildProgress) -> Negative:
+    """Return the error of a failed build, with what pip, apt or the setup said."""
+    lines = [line for line in failure_log(progress) if line and not line.startswith(_PIP_PROGRESS)]
+    hint = "check `packages`, `apt` and `setup` in dlimg.yaml"
+    return Negative("\n".join(["the project's layer is not built:", *lines]), hint=hint)
 
 
 def _secret_options(secrets: Secrets) -> list[str]:

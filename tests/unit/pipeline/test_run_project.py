@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dlimg.builders.progress import BuildProgress, BuildStep
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
 from dlimg.pipeline.run_layer import (
     LayerBase,
     LockedPackage,
     layer_dockerfile,
+    layer_failure,
     parse_report,
     read_lock_file,
     resolve_dockerfile,
@@ -160,3 +162,14 @@ def test_without_a_command_the_folders_files_say_what_runs(
     assert request_in(given) == given
     shell = RunRequest(folder=tmp_path, terminal=True)
     assert request_in(shell) == shell
+
+
+def test_a_failed_layer_says_what_pip_said_and_no_progress() -> None:
+    output = "Collecting jax==0.4.30\nERROR: Cannot install jax==0.4.30\n\nThe conflict: jax 0.12\n"
+    step = BuildStep(name="RUN pip", state="failed", log=output, error="exit code: 1")
+    failure = layer_failure(BuildProgress(cell="", steps={"a": step}))
+    assert "is not built:\nERROR: Cannot install jax==0.4.30\nThe conflict: jax 0.12" in str(
+        failure
+    )
+    assert "Collecting" not in str(failure)
+    assert "`packages`" in failure.problems[0].hint
