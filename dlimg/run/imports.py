@@ -10,6 +10,7 @@ from typing import Any, Final
 _IMPORT: Final = re.compile(
     r"^[\s\"]*(?:import[ \t]+(?P<many>[\w., \t]+)|from\s+(?P<single>\w+))", re.MULTILINE
 )
+_NAME: Final = re.compile(r"\w+")
 _MAGIC: Final = re.compile(r"^\s*[%!].*$", re.MULTILINE)
 
 
@@ -39,7 +40,7 @@ def _of_source(source: str) -> Iterator[str]:
     if not nodes or source.startswith("{"):  # no Python, or a notebook of another form
         for match in _IMPORT.finditer(source):
             names = (match["many"] or match["single"]).split(",")
-            yield from (name.split(".")[0].split()[0] for name in names if name.strip(" \t."))
+            yield from (parts[0] for parts in map(_NAME.findall, names) if parts)
         return
     imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
     for node in sorted(imports, key=lambda node: node.lineno):

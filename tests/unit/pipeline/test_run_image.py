@@ -108,6 +108,7 @@ def test_the_nearest_version_differs_least(wanted: str, nearest: str) -> None:
         ("train.py", "import keras\n", "tensorflow"),
         ("train.py", "import keras\nimport jax\n", "jax"),
         ("train.py", "import os, jax\nprint 'old'\n", "jax"),
+        ("train.py", "print 'old'\nimport .own, .\nimport os, jax\n", "jax"),
         ("b.ipynb", NOTEBOOK, "jax"),
     ],
 )
