@@ -17,7 +17,7 @@ from dlimg.builders.secrets import Secrets, secrets_from
 from dlimg.context import Context
 from dlimg.engine.client import Engine, check_buildx
 from dlimg.errors import BadInput, Negative
-from dlimg.host.process import run_streaming
+from dlimg.host.process import TIMED_OUT, run_streaming
 from dlimg.run.model import ProjectLayer
 
 LOCK: Final = "dlimg.lock"
@@ -229,13 +229,15 @@ def _build(dockerfile: str, output: Sequence[str], engine: Engine, context: Cont
             argv, on_line=on_line, env=environment, stdin=dockerfile, timeout=_SECONDS
         )
     if completed.returncode != 0:
-        raise layer_failure(progress)
+        raise layer_failure(progress, completed.returncode)
     return completed.stdout
 
 
-def layer_failure(progress: BuildProgress) -> Negative:
+def layer_failure(progress: BuildProgress, code: int) -> Negative:
     """Return the error of a failed build, with what pip, apt or the setup said."""
     lines = [line for line in failure_log(progress) if line and not line.startswith(_PIP_PROGRESS)]
+    if code == TIMED_OUT:
+        lines.append(f"it was ended after {_SECONDS} s")
     hint = "check `packages`, `apt` and `setup` in dlimg.yaml"
     return Negative("\n".join(["the project's layer is not built:", *lines]), hint=hint)
 

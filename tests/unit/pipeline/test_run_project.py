@@ -10,6 +10,7 @@ import pytest
 from dlimg.builders.progress import BuildProgress, BuildStep
 from dlimg.context import Context
 from dlimg.errors import BadInput, Negative
+from dlimg.host.process import TIMED_OUT
 from dlimg.pipeline.run_layer import (
     LayerBase,
     LockedPackage,
@@ -167,9 +168,13 @@ def test_without_a_command_the_folders_files_say_what_runs(
 def test_a_failed_layer_says_what_pip_said_and_no_progress() -> None:
     output = "Collecting jax==0.4.30\nERROR: Cannot install jax==0.4.30\n\nThe conflict: jax 0.12\n"
     step = BuildStep(name="RUN pip", state="failed", log=output, error="exit code: 1")
-    failure = layer_failure(BuildProgress(cell="", steps={"a": step}))
+    failure = layer_failure(BuildProgress(cell="", steps={"a": step}), 1)
     assert "is not built:\nERROR: Cannot install jax==0.4.30\nThe conflict: jax 0.12" in str(
         failure
     )
     assert "Collecting" not in str(failure)
     assert "`packages`" in failure.problems[0].hint
+
+
+def test_a_layer_that_takes_too_long_says_so() -> None:
+    assert "it was ended after 3600 s" in str(layer_failure(BuildProgress(cell=""), TIMED_OUT))
