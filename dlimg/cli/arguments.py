@@ -164,3 +164,10 @@ def refuse_empty(arguments: Namespace, names: Iterable[str]) -> None:
         raise BadInput(
             f"{', '.join(empty)}: the value is empty", hint="give a value, or leave it out"
         )
+
+
+def command_of(texts: list[str]) -> tuple[str, ...]:
+    """Return the arguments of a command; a single text with spaces is a line for the shell."""
+    if len(texts) == 1 and " " in texts[0].strip():
+        return ("sh", "-c", texts[0])
+    return tuple(texts)

@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from types import ModuleType
 from typing import Final
@@ -49,8 +51,33 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     command_module(name).add_arguments(command)
     arguments, unknown = top.parse_known_args(argv)
     if unknown:
-        command.error(f"unrecognized arguments: {' '.join(unknown)}")
+        sys.stderr.write(
+            f"dlimg: unrecognized arguments: {' '.join(unknown)}\n"
+            f"  hint: {_unknown_hint(unknown, command, argv, arguments)}\n"
+        )
+        raise SystemExit(2)
     return arguments
+
+
+def _unknown_hint(
+    unknown: Sequence[str],
+    command: argparse.ArgumentParser,
+    argv: Sequence[str],
+    arguments: argparse.Namespace,
+) -> str:
+    """Return the line with `--` before the command of a run, or the nearest option."""
+    given, count = list(argv), len(getattr(arguments, "cmd", None) or ())
+    starts = [n for n in range(len(given)) if count and given[n : n + count] == arguments.cmd]
+    if starts and starts[-1] < given.index(unknown[0]):
+        line = shlex.join(["dlimg", *given[: starts[-1]], "--", *given[starts[-1] :]])
+        return f"options of the command are behind `--`: `{line}`"
+    options = command._option_string_actions  # noqa: SLF001 - argparse lists them nowhere else
+    names = {option.lstrip("-"): option for option in options if option.startswith("--")}
+    # Without the dashes, which would make all of them alike.
+    close = get_close_matches(unknown[0].partition("=")[0].lstrip("-"), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean `{names[close[0]]}`?"
+    return f"`{command.prog} --help` shows what there is"
 
 
 def _with_new_names(argv: Sequence[str], position: int) -> Sequence[str]:

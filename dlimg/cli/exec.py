@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 
-from dlimg.cli.arguments import add_on
+from dlimg.cli.arguments import add_on, command_of
 from dlimg.context import Context
 from dlimg.engine.client import engine_errors
 from dlimg.errors import BadInput
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def options_of(arguments: Namespace) -> ExecOptions:
     return ExecOptions(
-        run=arguments.run, on=arguments.on or "", command=tuple(arguments.cmd) or ("bash",)
+        run=arguments.run, on=arguments.on or "", command=command_of(arguments.cmd) or ("bash",)
     )
 
 

@@ -52,6 +52,7 @@ def run(options: PsOptions, context: Context) -> int:
         if engine and (options.on or options.of_all_users):
             rows = (*rows, *other_runs(engine, context))
             rows = tuple(sorted(rows, key=lambda status: status.record.created))
+    is_empty = not rows
     if options.only_running:
         rows = tuple(status for status in rows if status.is_live)
     if options.format == "json":
@@ -59,8 +60,10 @@ def run(options: PsOptions, context: Context) -> int:
     elif rows:
         table = filled_columns(HEADINGS, [status_row(status) for status in rows])
         print_table(*table, context)
-    else:
+    elif is_empty:
         context.log("there are no runs: `dlimg run` starts one")
+    else:
+        context.log("no run is running now: `dlimg ps` lists those that ended")
     return 0
 
 

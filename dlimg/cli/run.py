@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlimg.cli.arguments import add_on, add_private_engine, refuse_empty
+from dlimg.cli.arguments import add_on, add_private_engine, command_of, refuse_empty
 from dlimg.cli.printing import out, write_bytes
 from dlimg.cli.run_output import log_end
 from dlimg.context import Context
@@ -164,13 +164,6 @@ def options_of(arguments: Namespace) -> RunOptions:
         private_engine=policy,
         print_format=arguments.print_format,
     )
-
-
-def command_of(texts: list[str]) -> tuple[str, ...]:
-    """Return the arguments of a command; a single text with spaces is a line for the shell."""
-    if len(texts) == 1 and " " in texts[0].strip():
-        return ("sh", "-c", texts[0])
-    return tuple(texts)
 
 
 def run(options: RunOptions, context: Context) -> int:

@@ -125,6 +125,27 @@ def test_an_empty_machine_is_not_this_one(command: str, capsys: pytest.CaptureFi
     assert "argument --on: the value is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("run python train.py --epochs 3", "`dlimg run -- python train.py --epochs 3`"),
+        ("run --cpu python train.py -x", "`dlimg run --cpu -- python train.py -x`"),
+        ("run --name python python -x", "`dlimg run --name python -- python -x`"),
+        ("exec job ls -l", "`dlimg exec job -- ls -l`"),
+        ("run --evn jax", "did you mean `--env`?"),
+        ("list --frmat json", "did you mean `--format`?"),
+        ("run --epochs", "`dlimg run --help` shows what there is"),
+    ],
+)
+def test_an_unknown_option_has_the_right_line_or_the_nearest_option(
+    line: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(line.split())
+    assert error.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
 def test_runs_are_listed_without_an_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ps"]) == 0
     assert "there are no runs" in capsys.readouterr().err
