@@ -61,13 +61,19 @@ def with_files(request: RunRequest) -> RunRequest:
 
 
 def start_run_project(request: NewRunProject, context: Context) -> tuple[str, ...]:
-    """Make the folder and return the names of the new files. Raises BadInput or Negative."""
-    if request.folder.exists() and any(request.folder.iterdir()):
+    """Make the folder, or add what a folder with code lacks; return the names of the new files.
+
+    Raises BadInput or Negative.
+    """
+    has_files = request.folder.exists() and any(request.folder.iterdir())
+    if has_files and request.git_url:
         raise BadInput(f"{request.folder} exists and is not empty", hint="name another folder")
+    if (request.folder / FILE).exists():
+        raise BadInput(f"{request.folder} has a project already", where=FILE, hint="`dlimg up`")
     if request.git_url:
         _clone(request, context)
     texts = new_files(name_from(request.folder.resolve().name), request.template)
-    if request.git_url:
+    if request.git_url or has_files:
         texts = {name: text for name, text in texts.items() if name not in _SAMPLES}
     written = []
     for name, text in texts.items():

@@ -71,10 +71,20 @@ def test_every_line_that_is_commented_out_is_right(template: str, tmp_path: Path
     assert project.stop_seconds == 120
 
 
-def test_a_folder_with_files_is_not_touched(tmp_path: Path, context: Context) -> None:
+def test_a_folder_with_code_gets_what_it_lacks_once(tmp_path: Path, context: Context) -> None:
     (tmp_path / "train.py").write_text("mine")
-    with pytest.raises(BadInput, match="is not empty"):
+    written = start_run_project(NewRunProject(folder=tmp_path, template="jax"), context)
+    assert sorted(written) == [".dlimg/schema.json", ".dlimgignore", "dlimg.yaml"]
+    assert (tmp_path / "train.py").read_text() == "mine"
+    with pytest.raises(BadInput, match="has a project already"):
         start_run_project(NewRunProject(folder=tmp_path, template="jax"), context)
+
+
+def test_a_repository_is_not_cloned_into_files(tmp_path: Path, context: Context) -> None:
+    (tmp_path / "train.py").write_text("mine")
+    request = NewRunProject(folder=tmp_path, template="jax", git_url="https://example.com/x")
+    with pytest.raises(BadInput, match="is not empty"):
+        start_run_project(request, context)
     assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
 
 
