@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def options_of(arguments: Namespace) -> UpOptions:
     project = read_project_file(Path.cwd())
     if project is None:
-        hint = "`dlimg new NAME` makes one; `dlimg run` needs none"
+        hint = "`dlimg new .` adds one; `dlimg run` needs none"
         raise BadInput(f"there is no {FILE} here", hint=hint)
     request = RunRequest(folder=Path.cwd(), detach=arguments.detach)
     return UpOptions(
