@@ -77,7 +77,8 @@ class LocalExecutor:
         tar.write_bytes(b"".join(tar_bytes(tar_parts(compiler_input(sources)))))
         root = self.folder / f"root-{self.compiled}"
         with tarfile.open(tar) as archive:
-            archive.extractall(root, filter="data")
+            archive.extraction_filter = lambda member, _: member  # Python 3.11.2 has none
+            archive.extractall(root)  # noqa: S202 - written above
         work = root / COMPILE_FOLDER
         subprocess.run([sys.executable, "-c", SCRIPT, str(work), "/library"], check=True)
         with tarfile.open(fileobj=spool, mode="w:") as archive:
