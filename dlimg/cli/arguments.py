@@ -38,13 +38,13 @@ def add_on(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="USER@HOST",
-        type=_given,
+        type=_non_empty,
         help="another machine, which ssh reaches (this one)",
     )
 
 
-def _given(text: str) -> str:
-    """Return the text. Raises ArgumentTypeError for none, as of a variable that was never set."""
+def _non_empty(text: str) -> str:
+    """Return the value. Raises ArgumentTypeError for an empty one, as of an unset variable."""
     if not text:
         raise argparse.ArgumentTypeError("the value is empty: give one, or leave it out")
     return text
